@@ -1,0 +1,70 @@
+"""The handwritten digits that scikit-learn ships: 1,797 real 8x8 grey images in 10 classes, nothing to download.
+
+Source: E. Alpaydin, C. Kaynak, "Optical Recognition of Handwritten Digits", UCI repository (its test half).
+The split is ours and fixed: 1,437 training and 360 validation images.
+"""
+
+import numpy as np
+from PIL import Image
+
+from src.errors import UserError
+
+NUM_VAL = 360
+SPLIT_SEED = 0
+
+
+def val_indices(labels: np.ndarray, num_val: int = NUM_VAL) -> np.ndarray:
+    """Sorted indices of a stratified validation set of exactly `num_val` of the samples.
+
+    Class k with n_k of the n samples gives floor(n_k * num_val / n) images; what is then missing to `num_val` comes one
+    each from the classes with the largest remainders (the smaller label first where they are equal). Which images: the
+    first ones of one permutation a class, drawn in label order from `np.random.RandomState`, whose stream NumPy keeps
+    for ever. Nothing depends on scikit-learn but the order of its images, which is that of the published file.
+
+    Args:
+        labels: (n,) integers 0 .. K-1.
+        num_val: images to choose.
+    """
+    counts = np.bincount(labels)
+    shares, remainders = np.divmod(counts * num_val, len(labels))
+    by_remainder = np.argsort(-remainders, kind="stable")
+    shares[by_remainder[: num_val - shares.sum()]] += 1
+    random = np.random.RandomState(SPLIT_SEED)
+    chosen = [random.permutation(np.flatnonzero(labels == k))[:share] for k, share in enumerate(shares)]
+    return np.sort(np.concatenate(chosen))
+
+
+class Digits:
+    """One split of the digits, in the order of the published file.
+
+    Pixel values 0 .. 16 become 0 .. 255, rounded half up (8 -> 128), the same in all three channels.
+
+    Args:
+        split: 'train' (1,437 images) or 'val' (360 images).
+
+    Raises:
+        UserError: another split.
+    """
+
+    classes = [str(digit) for digit in range(10)]
+
+    def __init__(self, split: str) -> None:
+        if split not in ("train", "val"):
+            raise UserError(f"unknown split {split!r}: expected 'train' or 'val'")
+        from sklearn.datasets import load_digits  # slow to import, and only this source needs it
+
+        digits = load_digits()
+        in_val = np.zeros(len(digits.target), dtype=bool)
+        in_val[val_indices(digits.target)] = True
+        chosen = in_val if split == "val" else ~in_val
+        self._pixels = ((digits.images[chosen].astype(np.int64) * 255 + 8) // 16).astype(np.uint8)  # (n, 8, 8)
+        self._labels = digits.target[chosen]
+
+    def __len__(self) -> int:
+        return len(self._labels)
+
+    def __getitem__(self, index: int) -> tuple[Image.Image, int]:
+        return Image.fromarray(self._pixels[index]).convert("RGB"), self.label(index)
+
+    def label(self, index: int) -> int:
+        return int(self._labels[index])

@@ -1,0 +1,132 @@
+"""Images in ImageNet layout: ROOT/train/CLASS/**/image and ROOT/val/CLASS/**/image.
+
+Labels number the sorted class names (by code point). The classes are those of train/, also for val/, which may lack some
+of them; only where there is no train/ at all, val/ brings its own (so that a validation set can be evaluated alone).
+Images are the files with an ending that Pillow reads, in upper or lower case, in a class folder or below it; links are
+followed. All other files, and whatever is hidden (name with a leading dot), are named in `ignored`.
+"""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from PIL import Image
+
+from src.data.read_image import image_endings, read_image
+from src.errors import UserError
+
+LAYOUT = "expected ROOT/train/CLASS/image.jpg and ROOT/val/CLASS/image.jpg, one folder per class"
+
+
+class ImageFolder:
+    """One split of an image folder; an image is read when it is asked for.
+
+    Attributes:
+        classes: class names in label order.
+        ignored: files that are no images, relative to the split's folder; a hidden folder is one entry ending in '/'.
+
+    Args:
+        root: folder that holds train/ and val/.
+        split: 'train' or 'val'.
+
+    Raises:
+        UserError: another split, a missing folder, no class folders, a class folder without images, or a class in val/
+            that train/ does not have. At reading: a broken image, by its name.
+    """
+
+    def __init__(self, root: str | Path, split: str) -> None:
+        if split not in ("train", "val"):
+            raise UserError(f"unknown split {split!r}: expected 'train' or 'val'")
+        root = Path(root)
+        if not root.is_dir():
+            raise UserError(f"data folder {root} does not exist or is no folder; {LAYOUT}")
+        folder = root / split
+        if not folder.is_dir():
+            raise UserError(f"data folder {root} has no folder {split}/; {LAYOUT}")
+        self._folder = folder
+        own_classes, self.ignored = _class_folders(folder)
+        self.classes = own_classes
+        if split == "val" and (root / "train").is_dir():
+            self.classes, _ = _class_folders(root / "train")
+            if unknown := sorted(set(own_classes) - set(self.classes)):
+                raise UserError(
+                    f"{folder} has classes that {root / 'train'} does not have: {_some(unknown)}; "
+                    "rename or remove them, or add their training images"
+                )
+        self._images: list[str] = []  # relative to the split's folder
+        self._labels: list[int] = []
+        endings = image_endings()
+        label_of = {name: label for label, name in enumerate(self.classes)}
+        empty = []
+        for name in own_classes:
+            files = sorted(_files(folder, name, ()))
+            images = [file for file in files if _is_image(file, endings)]
+            self.ignored += [file for file in files if not _is_image(file, endings)]
+            self._images += images
+            self._labels += [label_of[name]] * len(images)
+            if not images:
+                empty.append(name)
+        if empty:
+            other = f"; files that are no images: {_some(self.ignored)}" if self.ignored else ""
+            raise UserError(
+                f"{folder} has class folders without images: {_some(empty)}; add images or remove the folders{other}"
+            )
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def __getitem__(self, index: int) -> tuple[Image.Image, int]:
+        return read_image(self.path(index)), self.label(index)
+
+    def path(self, index: int) -> Path:
+        return self._folder / self._images[index]
+
+    def label(self, index: int) -> int:
+        return self._labels[index]
+
+
+def _class_folders(folder: Path) -> tuple[list[str], list[str]]:
+    """Sorted class names, and the other entries of a split's folder."""
+    classes, ignored = [], []
+    for entry in _entries(folder):
+        if entry.is_dir() and not entry.name.startswith("."):
+            classes.append(entry.name)
+        else:
+            ignored.append(entry.name + "/" * entry.is_dir())
+    if not classes:
+        files = f"{len(ignored)} other entries ({_some(ignored)})" if ignored else "nothing at all"
+        raise UserError(f"{folder} has no class folders but {files}; {LAYOUT}")
+    return classes, ignored
+
+
+def _files(folder: Path, inside: str, parents: tuple[str, ...]) -> Iterator[str]:
+    """Files below folder/inside, relative to `folder`; `parents` are real paths, against links that lead in circles."""
+    real = os.path.realpath(folder / inside)
+    if real in parents:
+        return
+    for entry in _entries(folder / inside):
+        name = f"{inside}/{entry.name}"
+        if not entry.is_dir():
+            yield name
+        elif entry.name.startswith("."):
+            yield name + "/"
+        else:
+            yield from _files(folder, name, (*parents, real))
+
+
+def _entries(folder: Path) -> list[os.DirEntry]:
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(entries, key=lambda entry: entry.name)
+    except OSError as error:
+        raise UserError(f"cannot list folder {folder}: {error.strerror}; check its permissions") from error
+
+
+def _is_image(file: str, endings: frozenset[str]) -> bool:
+    name = os.path.basename(file)
+    return not name.startswith(".") and os.path.splitext(name)[1].lower() in endings
+
+
+def _some(names: list[str], shown: int = 5) -> str:
+    more = f" and {len(names) - shown} more" if len(names) > shown else ""
+    return ", ".join(names[:shown]) + more

@@ -1,0 +1,44 @@
+"""Scaled dot-product attention with heads; how queries, keys and values are projected is the networks' matter."""
+
+from mindspore import nn, ops
+
+
+class ScaledDotProductAttention(nn.Cell):
+    """softmax(q k^T / sqrt(head_dim) + bias) v, for all heads at once.
+
+    Source: Vaswani et al., Attention Is All You Need, 2017, equation 1.
+
+    Args:
+        num_heads: h.
+        dim: width of queries and keys, h * d.
+        attn_drop_rate: dropout on the attention weights.
+        scale: factor on q k^T; d ** -0.5 when None.
+    """
+
+    def __init__(self, num_heads: int, dim: int, attn_drop_rate: float = 0.0, scale: float | None = None):
+        super().__init__()
+        self.num_heads = num_heads
+        self.scale = (dim // num_heads) ** -0.5 if scale is None else scale
+        self.scores = ops.BatchMatMul()
+        self.weigh = ops.BatchMatMul()
+        self.softmax = ops.Softmax(axis=-1)
+        self.attn_drop = nn.Dropout(p=attn_drop_rate)
+        self.transpose = ops.Transpose()
+
+    def split_heads(self, x, order):
+        """(B, L, h * d) -> (B, L, h, d), permuted by `order`."""
+        length, dim = x.shape[1:]
+        return self.transpose(x.reshape(-1, length, self.num_heads, dim // self.num_heads), order)
+
+    def construct(self, q, k, v, bias=None):
+        """q (B, L, h * d), k (B, S, h * d), v (B, S, h * e), bias (1, h, L, S) or None -> (B, L, h * e)."""
+        q = self.split_heads(q * self.scale, (0, 2, 1, 3))  # B h L d
+        k = self.split_heads(k, (0, 2, 3, 1))  # B h d S
+        v = self.split_heads(v, (0, 2, 1, 3))  # B h S e
+        scores = self.scores(q, k)  # B h L S
+        if bias is not None:
+            scores = scores + bias
+        x = self.weigh(self.attn_drop(self.softmax(scores)), v)  # B h L e
+        x = self.transpose(x, (0, 2, 1, 3))  # B L h e
+        length, heads, head_dim = x.shape[1:]
+        return x.reshape(-1, length, heads * head_dim)

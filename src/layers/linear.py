@@ -1,0 +1,20 @@
+"""Linear layer with the authors' initial values: weights N(0, 0.02), biases 0."""
+
+from mindspore import nn
+from mindspore.common.initializer import Normal
+
+
+class Linear(nn.Dense):
+    """y = x W^T + b, (..., in_channels) -> (..., out_channels).
+
+    The authors draw weights with timm's `trunc_normal_(std=.02)`, which cuts at +-2 absolute, a hundred standard
+    deviations away: a plain normal distribution.
+
+    Args:
+        in_channels: width of the input.
+        out_channels: width of the output.
+        has_bias: add a bias.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, has_bias: bool = True):
+        super().__init__(in_channels, out_channels, weight_init=Normal(0.02), bias_init="zeros", has_bias=has_bias)
