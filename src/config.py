@@ -215,7 +215,7 @@ def parse_command_line(
     positional = [option.name for option in fields(options) if _is_positional(option)]
     _refuse_unknown_options(program, argv, hints, positional)
     try:
-        path = Path(_config_option(argv) or os.path.relpath(_REPOSITORY / default_config))
+        path = _config_option(argv, default=os.path.relpath(_REPOSITORY / default_config))
         tree = _read(path)
         parser = _create_parser(
             prog=program,
@@ -238,7 +238,7 @@ def parse_command_line(
         raise SystemExit(0)
     for name in positional:
         if not own[name]:
-            raise UserError(f"{program}: expected {name.upper()}, got none: {_help_texts(options)[name]}")
+            raise UserError(f"{program}: expected {name.upper()}, got none; see --help")
     return config, options(**own), run_name(path)
 
 
@@ -293,13 +293,13 @@ def _check_values(config: Config, where: str) -> None:
     values = dict(_flat_values(config))
     for key, (rule, holds) in _RULES.items():
         if values[key] is not None and not holds(values[key]):
-            raise UserError(f"{where}: {key} is {json.dumps(values[key])}: expected {rule}")
+            raise UserError(f"{where}: {key} is {_show(values[key])}: expected {rule}")
     for key, limit in _AT_MOST:
         if values[key] > values[limit]:
             raise UserError(f"{where}: {key} is {values[key]}: expected at most {limit}, which is {values[limit]}")
     if config.data.source != "folder" and config.data.root is not None:
         raise UserError(
-            f"{where}: data.root is {json.dumps(config.data.root)}: expected null, because data.source is "
+            f"{where}: data.root is {_show(config.data.root)}: expected null, because data.source is "
             f"'{config.data.source}'; to use the folder, set data.source to 'folder'"
         )
 
@@ -349,6 +349,7 @@ def _read(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
     parser = _create_parser()
     _add_section(parser, "run", Config())
     try:
+        # Where the type is not str, this reads strings once more: the quoted "4" is a number too, and "null" is null.
         values = parser.parse_object(tree, defaults=False).as_dict()
     except argparse.ArgumentError as error:
         raise _one_line(error, str(path), _flat_hints(Config)) from None
@@ -380,14 +381,23 @@ def _check_keys(tree: dict, section: type, where: str, prefix: str = "") -> None
     for key, value in tree.items():
         name = f"{prefix}{key}"
         if key not in hints:
-            nearest = _nearest(name, _flat_hints(Config))
-            raise UserError(f"{where}: unknown key '{name}'; the nearest known key is '{nearest}'")
+            raise UserError(f"{where}: unknown key '{name}'; {_advice(name)}")
         if is_dataclass(hints[key]):
             if not isinstance(value, dict):
                 raise UserError(f"{where}: {name}: expected a section of 'key: value' lines, got {_show(value)}")
             _check_keys(value, hints[key], where, f"{name}.")
         elif value is None and type(None) not in get_args(hints[key]):
             raise UserError(f"{where}: {name}: expected {_type_name(hints[key])}, got null")
+
+
+def _advice(name: str) -> str:
+    """What to write instead of an unknown key."""
+    keys = list(_flat_hints(Config))
+    section, _, key = name.rpartition(".")
+    if name in keys:
+        return f"write it as '{key}:' in the section '{section}:'"
+    sections = dict.fromkeys(key.rpartition(".")[0] for key in keys if "." in key)
+    return f"the nearest known key is '{_nearest(name, ['base', *sections, *keys])}'"
 
 
 def _merge(base: dict[str, Any], leaf: dict[str, Any]) -> dict[str, Any]:
@@ -408,7 +418,7 @@ def _build(section: type, tree: dict[str, Any]) -> Any:
 
 
 def _create_parser(**kwargs: Any) -> ArgumentParser:
-    return ArgumentParser(exit_on_error=False, allow_abbrev=False, **kwargs)
+    return ArgumentParser(exit_on_error=False, allow_abbrev=False, print_config=None, **kwargs)
 
 
 def _add_section(parser: ArgumentParser, title: str, section: Any, prefix: str = "") -> None:
@@ -421,7 +431,7 @@ def _add_section(parser: ArgumentParser, title: str, section: Any, prefix: str =
             _add_section(parser, name, value, f"{prefix}{name}.")
         else:  # a pair is shown as it is written on the command line: [0.08, 1.0]
             default = list(value) if isinstance(value, tuple) else value
-            group.add_argument(f"--{prefix}{name}", type=hint, default=default, help=texts[name])
+            group.add_argument(f"--{prefix}{name}", type=hint, default=default, help=texts.get(name))
 
 
 def _add_own_options(parser: ArgumentParser, options: type, config_path: Path) -> None:
@@ -430,7 +440,7 @@ def _add_own_options(parser: ArgumentParser, options: type, config_path: Path) -
     group.add_argument("--print_config", action="store_true", help="print the resulting configuration as YAML and stop")
     texts, hints = _help_texts(options), get_type_hints(options)
     for option in fields(options):
-        flag, hint, text = f"--{option.name}", hints[option.name], texts[option.name]
+        flag, hint, text = f"--{option.name}", hints[option.name], texts.get(option.name)
         several = get_origin(hint) is list
         value_type = get_args(hint)[0] if several else hint
         default = option.default if option.default_factory is MISSING else option.default_factory()
@@ -473,11 +483,11 @@ def _refuse_unknown_options(program: str, argv: list[str], hints: dict[str, Any]
         raise UserError(f"{program}: unknown option {option}; the nearest known one is --{_nearest(name, known)}")
 
 
-def _config_option(argv: list[str]) -> str | None:
+def _config_option(argv: list[str], default: str) -> Path:
     """Value of `--config`, which is needed before the other options because they lie on top of it."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    parser.add_argument("--config")
-    return parser.parse_known_args(argv)[0].config
+    parser.add_argument("--config", default=default)
+    return Path(parser.parse_known_args(argv)[0].config)
 
 
 # Names and messages.
@@ -501,13 +511,9 @@ def _flat_values(section: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _help_texts(section: type) -> dict[str, str]:
-    """Name to text from the Args section of a docstring."""
+    """Name to text from the Args section of a docstring; empty where `python -OO` leaves no docstrings."""
     arguments = textwrap.dedent(inspect.getdoc(section).partition("Args:\n")[2].partition("\n\n")[0])
-    texts = {name: " ".join(text.split()) for name, text in re.findall(r"^(\w+): (.*(?:\n +.*)*)", arguments, re.M)}
-    for name in get_type_hints(section):
-        if name not in texts and not is_dataclass(get_type_hints(section)[name]):
-            raise TypeError(f"{section.__name__}.{name} has no line under Args in the docstring")
-    return texts
+    return {name: " ".join(text.split()) for name, text in re.findall(r"^(\w+): (.*(?:\n +.*)*)", arguments, re.M)}
 
 
 def _nearest(name: str, known: Iterable[str]) -> str:
@@ -525,7 +531,7 @@ def _one_line(error: argparse.ArgumentError, where: str, hints: dict[str, Any]) 
     text = " ".join(str(error).split())
     found = re.match(r'Parser key "([^"]+)": .*(?:Got|Given) value: ?(.*)', text)
     if not found or found[1] not in hints:
-        return UserError(f"{where}: {text}")
+        return UserError(f"{where}: {text}; see --help")
     value = {"": "nothing", "None": "null"}.get(found[2], found[2])
     return UserError(f"{where}: {found[1]}: expected {_type_name(hints[found[1]])}, got {value}")
 
@@ -542,5 +548,5 @@ def _type_name(hint: Any) -> str:
 
 
 def _show(value: Any) -> str:
-    """A value of a YAML file in a message."""
+    """A value in a message, as YAML would have it."""
     return json.dumps(value, default=str)

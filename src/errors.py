@@ -1,4 +1,4 @@
-"""The one exception for wrong input by a user: the command line prints its message as a single line, without a traceback."""
+"""The one exception for wrong input by a user; the command line prints its message without a traceback."""
 
 
 class UserError(ValueError):

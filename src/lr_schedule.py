@@ -43,3 +43,11 @@ class WarmupCosine(nn.learning_rate_schedule.LearningRateSchedule):
         cosine = self.min_lr + 0.5 * (self.lr - self.min_lr) * (1.0 + ops.cos(math.pi * progress))
         warmup = self.warmup_lr + epoch * ((self.lr - self.warmup_lr) / max(self.warmup_epochs, 1))
         return ops.select(epoch < self.warmup_epochs, warmup, cosine)
+
+    def at(self, step: int) -> float:
+        """The same on the host, for the log."""
+        epoch = step // self.steps_per_epoch
+        if epoch < self.warmup_epochs:
+            return self.warmup_lr + epoch * (self.lr - self.warmup_lr) / self.warmup_epochs
+        progress = min(epoch / self.epochs, 1.0)
+        return self.min_lr + 0.5 * (self.lr - self.min_lr) * (1.0 + math.cos(math.pi * progress))

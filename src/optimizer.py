@@ -13,7 +13,18 @@ _update = ops.MultitypeFuncGraph("adamw_update")
 
 
 @_update.register(
-    "Function", "Tensor", "Tensor", "Tensor", "Tensor", "Tensor", "Tensor", "Number", "Tensor", "Tensor", "Tensor", "Tensor"
+    "Function",
+    "Tensor",
+    "Tensor",
+    "Tensor",
+    "Tensor",
+    "Tensor",
+    "Tensor",
+    "Number",
+    "Tensor",
+    "Tensor",
+    "Tensor",
+    "Tensor",
 )
 def _update_parameter(adam, beta1_power, beta2_power, beta1, beta2, eps, lr, weight_decay, parameter, m, v, gradient):
     if weight_decay > 0.0:

@@ -8,7 +8,7 @@ The format is recognised by content, never by the file's ending:
 - safetensors: uint64 header size, JSON header, raw elements.
 
 A file is treated as hostile. The pickle is walked opcode by opcode with `pickletools`, which decodes and never imports
-or calls anything: a global is only a name, and a name outside `_GLOBALS` refuses the file. Every size a file declares is
+or calls anything: a global is only a name, and a name outside `_GLOBALS` refuses the file. Every declared size is
 compared with the file's real size before memory is taken for it, and pickles, directories and headers have a limit, so
 that reading takes little more memory than the arrays that come back (twice their size where strided ones are copied).
 
@@ -22,7 +22,7 @@ import os
 import pickletools
 import struct
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -86,7 +86,7 @@ class WeightFile:
         available: All entries that hold weights, the preferred first.
         prefix_stripped: Whether every name began with "module." (DataParallel), which was removed.
         bfloat16: Names stored as bfloat16, which NumPy lacks; the arrays are float32 with exactly those values.
-        ignored: What else the file holds and was not read: epoch, optimizer, other wrappers, values that are no tensors.
+        ignored: What was left unread: epoch, optimizer, other wrappers, values that are no tensors.
     """
 
     tensors: dict[str, np.ndarray]
@@ -108,18 +108,17 @@ def read_weights(path: str | os.PathLike, key: str | None = None) -> WeightFile:
         UserError: The file is missing, something else, damaged, or its pickle names a global that weights do not need;
             `key` is not in it. One line.
     """
-    path = Path(path)
     try:
         with open(path, "rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            return _read(file, size, key)
+            return _read(file, os.fstat(file.fileno()).st_size, key)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror or error}; give the path of a weight file") from error
     except Exception as error:  # damage can break any step of the parsing
+        reason = _short(error) or type(error).__name__
         raise UserError(
-            f"{path}: expected a whole weight file, but it is damaged or was cut short ({_short(error)}); get the file again"
+            f"{path}: expected a whole weight file, but it is damaged or cut short ({reason}); get it again"
         ) from error
 
 
@@ -137,7 +136,7 @@ def write_safetensors(
         UserError: The file cannot be written.
         TypeError: An array's type has no place in the format.
     """
-    codes = {kind: code for code, kind in _SAFETENSORS.items()}
+    codes = {kind: code for kind, _, code in _TYPES}
     header: dict[str, Any] = {"__metadata__": dict(metadata)} if metadata else {}
     arrays = []
     offset = 0
@@ -146,11 +145,9 @@ def write_safetensors(
         kind = tensor.dtype.newbyteorder("=").name
         if kind not in codes:
             raise TypeError(f"{name}: a safetensors file holds one of {', '.join(codes)}, not {kind}")
-        # Not np.ascontiguousarray: that turns a single number into an array of one.
-        array = np.asarray(tensor, dtype=tensor.dtype.newbyteorder("<"), order="C")
-        header[name] = {"dtype": codes[kind], "shape": array.shape, "data_offsets": [offset, offset + array.nbytes]}
-        arrays.append(array)
-        offset += array.nbytes
+        span = [offset, offset := offset + tensor.nbytes]
+        header[name] = {"dtype": codes[kind], "shape": tensor.shape, "data_offsets": span}
+        arrays.append(tensor.astype(tensor.dtype.newbyteorder("<"), copy=False))
     head = json.dumps(header, separators=(",", ":")).encode()
     head += b" " * (-len(head) % 8)
 
@@ -160,7 +157,7 @@ def write_safetensors(
         with open(unfinished, "wb") as file:
             file.write(struct.pack("<Q", len(head)) + head)
             for array in arrays:
-                file.write(array.data if array.nbytes else b"")
+                file.write(array.tobytes())  # row-major, whatever the strides
             file.flush()
             os.fsync(file.fileno())
         os.replace(unfinished, path)
@@ -172,63 +169,69 @@ def write_safetensors(
         unfinished.unlink(missing_ok=True)
 
 
-# ---------------------------------------------------------------------------------------------------- what kind of file
+# --- what kind of file ---
 
 
 def _read(file: BinaryIO, size: int, key: str | None) -> WeightFile:
     head = file.read(512)
-    if head.startswith(b"PK"):
+    if head.startswith((b"PK\3\4", b"PK\5\6")):
         content, blocks = _open_zip(file, size)
     elif head.startswith(b"\x80"):
         content, blocks = _open_legacy(file, size)
-    elif head[8:9] == b"{":
+    elif head[8:9] == b"{" and not _is_text(head):
         content, blocks = _open_safetensors(file, size)
     else:
         raise UserError(f"expected a PyTorch or safetensors weight file, but {_describe(head)}")
-    wrapper, available, chosen = _choose(content, key)
 
-    tensors, bfloat16 = _read_tensors(file, size, {n: t for n, t in chosen.items() if _is_weight(n, t)}, blocks)
-    prefix_stripped = all(name.startswith("module.") for name in tensors)
-    if prefix_stripped:
-        tensors = {name.removeprefix("module."): array for name, array in tensors.items()}
-        bfloat16 = [name.removeprefix("module.") for name in bfloat16]
-    ignored = [_short(name) for name, value in chosen.items() if not _is_weight(name, value)]
+    wrapper, available, chosen = _choose(content, key)
+    weights = {name: value for name, value in chosen.items() if _is_weight(name, value)}
+    ignored = [_short(name) for name in chosen if name not in weights]
     if wrapper is not None:
         ignored += [_short(name) for name in content if name != wrapper]
-    return WeightFile(tensors, wrapper, available, prefix_stripped, bfloat16, ignored)
+    prefix_stripped = all(name.startswith("module.") for name in weights)
+    if prefix_stripped:
+        weights = {name.removeprefix("module."): value for name, value in weights.items()}
+    bfloat16 = [name for name, tensor in weights.items() if tensor.storage.kind == "bfloat16"]
+    return WeightFile(
+        _read_tensors(file, size, weights, blocks), wrapper, available, prefix_stripped, bfloat16, ignored
+    )
 
 
 def _describe(head: bytes) -> str:
-    """What a file is that begins with `head` and holds no weights for us, and what to do; completes "expected ..., but"."""
+    """What a file beginning with `head` is, when it is none of ours, and what to do."""
     if not head:
         return "the file is empty; get it again"
     if head[257:262] == b"ustar":
         return f"it is a tar archive (PyTorch before 0.1.10, or a packed folder); unpack it, or {_RESAVE}"
     if _is_mindspore_checkpoint(head):
         return "it is a MindSpore checkpoint already; it is loaded without conversion"
-    text = head.decode("latin-1").lstrip()
+    text = head.decode("latin-1").lstrip("\xef\xbb\xbf \t\r\n")
     if text.startswith("<"):
-        return f"it is a web page, {_short(text)}: the download gave a page instead of the file; get it again"
-    if all(byte in b"\t\n\r\f" or byte >= 32 for byte in head):
-        return f"it is text, {_short(text)}; get the weight file itself"
+        return f"it is a web page ({_short(text)}): the download gave a page, not the file; get it again"
+    if _is_text(head):
+        return f"it is text ({_short(text)}); give the weight file itself"
     return f"it begins with {head[:8].hex(' ')}; give a .pth, .pth.tar or .safetensors file"
 
 
+def _is_text(head: bytes) -> bool:
+    return all(byte >= 32 or byte in b"\t\n\r\f" for byte in head)
+
+
 def _is_mindspore_checkpoint(head: bytes) -> bool:
-    """Protobuf: field 1 (the entry, with its length) holding field 1 (a short ASCII name), then field 2 (the tensor)."""
-    end = next((i for i, byte in enumerate(head[1:11], start=2) if byte < 128), 0)  # behind the entry's length
-    if not (head.startswith(b"\n") and end and head[end : end + 1] == b"\n" and len(head) > end + 2):
+    """Protobuf: field 1 (an entry, with its length) that holds field 1 (a short name), then field 2 or 3 (a tensor)."""
+    entry = 1 + next((i for i, byte in enumerate(head[1:11], start=1) if byte < 128), 0)  # where the length ends
+    if entry == 1 or head[0] != 10 or len(head) < entry + 2 or head[entry] != 10:
         return False
-    name = head[end + 2 : end + 2 + head[end + 1]]
-    return name.isascii() and head[end + 2 + len(name) :][:1] in (b"\x12", b"\x1a")
+    after_name = entry + 2 + head[entry + 1]
+    return head[after_name : after_name + 1] in (b"\x12", b"\x1a")
 
 
 def _short(value: object) -> str:
-    """One printable line of at most 80 characters: texts of a file may hold anything."""
+    """One printable line of at most 80 characters: texts out of a file may hold anything."""
     return " ".join("".join(c if c.isprintable() else " " for c in str(value)[:400]).split())[:80]
 
 
-# -------------------------------------------------------------------------------------------------- inside of a pickle
+# --- pickles ---
 
 
 @dataclass(frozen=True)
@@ -240,7 +243,7 @@ class _Global:
 
 @dataclass(frozen=True)
 class _Storage:
-    """`count` elements of a block, from element `first` on; the block holds `total`."""
+    """`count` elements from element `first` on, out of a block of `total`."""
 
     key: str
     kind: str
@@ -261,15 +264,16 @@ class _Tensor:
 
 @dataclass(frozen=True)
 class _Block:
-    """Where the elements of a storage lie in the file."""
+    """Where the elements of a storage lie in the file, in bytes."""
 
     offset: int
-    size: int  # bytes
+    size: int
     crc: int | None = None
+    stored: bool = True  # as it is: neither compressed nor encrypted
 
 
 class _Pickle:
-    """Walks the opcodes that `torch.save` writes (protocols 2 to 5). Anything else is damage: ValueError, IndexError, ..."""
+    """Walks the opcodes that `torch.save` writes (protocols 2 to 5); others are damage, any exception."""
 
     def __init__(self, data: bytes):
         self.stream = io.BytesIO(data)
@@ -277,9 +281,9 @@ class _Pickle:
         self._steps = 0
 
     def load(self) -> Any:
-        """The object of the next pickle in the stream: dicts, lists, tuples, numbers, texts, `_Tensor`, `_Global`."""
+        """The object of the next pickle: dicts, lists, tuples, numbers, texts, `_Tensor` and `_Global`."""
         stack: list[Any] = []
-        marked: list[list[Any]] = []  # the stacks below each open mark
+        below: list[list[Any]] = []  # the stack under each open mark
         memo: dict[int, Any] = {}
         for opcode, arg, _ in pickletools.genops(self.stream):
             self._count(1)
@@ -288,46 +292,37 @@ class _Pickle:
                     pass
                 case "STOP":
                     return stack.pop()
-                case "NONE":
-                    stack.append(None)
-                case "NEWTRUE":
-                    stack.append(True)
-                case "NEWFALSE":
-                    stack.append(False)
-                case "BININT" | "BININT1" | "BININT2" | "LONG1" | "BINFLOAT":
+                case "NONE" | "NEWTRUE" | "NEWFALSE" | "EMPTY_TUPLE":
+                    stack.append({"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}[opcode.name])
+                case "BININT" | "BININT1" | "BININT2" | "LONG1" | "BINFLOAT" | "SHORT_BINBYTES" | "BINBYTES":
                     stack.append(arg)
-                case "SHORT_BINSTRING" | "BINSTRING" | "SHORT_BINUNICODE" | "BINUNICODE" | "BINUNICODE8":
-                    stack.append(arg)
-                case "SHORT_BINBYTES" | "BINBYTES":
+                case "SHORT_BINUNICODE" | "BINUNICODE" | "BINUNICODE8" | "SHORT_BINSTRING" | "BINSTRING":
                     stack.append(arg)
                 case "EMPTY_DICT":
                     stack.append({})
                 case "EMPTY_LIST":
                     stack.append([])
-                case "EMPTY_TUPLE":
-                    stack.append(())
                 case "TUPLE1" | "TUPLE2" | "TUPLE3":
                     length = int(opcode.name[-1])
                     stack[-length:] = [tuple(stack[-length:])]
                 case "MARK":
-                    marked.append(stack)
+                    below.append(stack)
                     stack = []
                 case "TUPLE":
-                    items, stack = stack, marked.pop()
+                    items, stack = stack, below.pop()
                     stack.append(tuple(items))
                 case "APPEND":
                     item = stack.pop()
-                    self._extend(stack[-1], [item])
+                    _extend(stack[-1], [item])
                 case "APPENDS":
-                    items, stack = stack, marked.pop()
-                    self._extend(stack[-1], items)
+                    items, stack = stack, below.pop()
+                    _extend(stack[-1], items)
                 case "SETITEM":
-                    name, value = stack[-2:]
-                    del stack[-2:]
-                    self._update(stack[-1], [(name, value)])
+                    name, value = stack.pop(-2), stack.pop()
+                    _update(stack[-1], [(name, value)])
                 case "SETITEMS":
-                    items, stack = stack, marked.pop()
-                    self._update(stack[-1], zip(items[::2], items[1::2], strict=True))
+                    items, stack = stack, below.pop()
+                    _update(stack[-1], zip(items[::2], items[1::2], strict=True))
                 case "BINPUT" | "LONG_BINPUT":
                     memo[arg] = stack[-1]
                 case "MEMOIZE":
@@ -335,17 +330,16 @@ class _Pickle:
                 case "BINGET" | "LONG_BINGET":
                     stack.append(memo[arg])
                 case "GLOBAL":
-                    stack.append(self._global(arg.replace(" ", ".", 1), whole=_builds_the_whole(stack, marked)))
+                    stack.append(_global(arg.replace(" ", ".", 1), _makes_the_whole(stack, below)))
                 case "STACK_GLOBAL":
-                    module, name = stack[-2:]
-                    del stack[-2:]
-                    stack.append(self._global(f"{module}.{name}", whole=_builds_the_whole(stack, marked)))
+                    parts = stack.pop(-2), stack.pop()
+                    stack.append(_global(".".join(parts), _makes_the_whole(stack, below)))  # TypeError unless texts
                 case "BINPERSID":
                     stack.append(self._storage(stack.pop()))
                 case "REDUCE":
-                    function, args = stack[-2:]
-                    stack[-2:] = [self._reduce(function, args)]
-                case "BUILD":  # attributes of an OrderedDict, such as _metadata of a state dict: not needed
+                    function, args = stack.pop(-2), stack.pop()
+                    stack.append(self._reduce(function, args))
+                case "BUILD":  # attributes of an OrderedDict, such as a state dict's _metadata: not needed
                     stack.pop()
                 case _:
                     raise ValueError(f"the pickle has the opcode {opcode.name}")
@@ -354,36 +348,10 @@ class _Pickle:
     def _count(self, steps: int) -> None:
         self._steps += steps
         if self._steps > _MAX_OPCODES:
-            raise UserError(f"its pickle has more than {_MAX_OPCODES} steps, which is no list of weights; {_RESAVE}")
-
-    def _global(self, name: str, whole: bool) -> _Global:
-        if name in _GLOBALS:
-            return _Global(name)
-        if whole or name.startswith(("torch.nn.", "__torch__.")):
-            raise UserError(
-                f"expected a dict of tensors, but the file is a whole pickled object made by {_short(name)!r}, "
-                f"which would need its code to be run: refused, nothing was executed; {_RESAVE}"
-            )
-        raise UserError(
-            f"its pickle names {_short(name)!r}, which weights do not need: refused, nothing was executed; "
-            f"if you trust the file, {_RESAVE}"
-        )
-
-    def _extend(self, target: Any, items: list) -> None:
-        if type(target) is not list:
-            raise ValueError("the pickle appends to something that is no list")
-        target.extend(items)
-
-    def _update(self, target: Any, items: Any) -> None:
-        if type(target) is not dict:
-            raise ValueError("the pickle sets an item of something that is no dict")
-        for name, value in items:
-            if not isinstance(name, str | int | float | None):  # the hash of a deeply nested tuple ends the process
-                raise ValueError("the pickle has a dict whose keys are neither texts nor numbers")
-            target[name] = value
+            raise UserError(f"its pickle takes more than {_MAX_OPCODES} steps, too many for weights; {_RESAVE}")
 
     def _storage(self, arg: Any) -> _Storage:
-        """`arg`: ("storage", type, key, device, elements) and in legacy files a view, (key, first, elements) or None."""
+        """The storage of ("storage", type, key, device, elements), plus a view in legacy files: (key, first, count)."""
         match arg:
             case ("storage", _Global(name), str(key), _, int(total), *view) if name in _STORAGES and total >= 0:
                 storage = _Storage(key, _STORAGES[name], total, 0, total)
@@ -394,18 +362,19 @@ class _Pickle:
         match view:
             case [] | [None]:
                 return storage
-            case [(_, int(first), int(count))] if 0 <= first and 0 <= count and first + count <= total:
+            case [(_, int(first), int(count))] if first >= 0 and count >= 0 and first + count <= total:
                 return _Storage(key, storage.kind, total, first, count)
         raise ValueError(f"a view of storage {_short(key)} lies outside of it")
 
     def _reduce(self, function: Any, args: Any) -> Any:
+        """What calling `function` would give; nothing is called."""
         match function, args:
             case _Global("collections.OrderedDict"), ():
                 return {}
             case _Global("collections.OrderedDict"), (list(pairs),):  # as Python 2 writes it
                 self._count(len(pairs))
                 items: dict = {}
-                self._update(items, pairs)
+                _update(items, pairs)
                 return items
             case (
                 _Global("torch._utils._rebuild_tensor" | "torch._utils._rebuild_tensor_v2"),
@@ -424,31 +393,57 @@ class _Pickle:
         raise ValueError("the pickle calls something that does not build a tensor")
 
 
-def _builds_the_whole(stack: list, marked: list[list]) -> bool:
-    """Whether the global that comes now makes the top-level object; legacy files announce a module's class by "module"."""
-    return not stack and not marked or stack[:1] == ["module"]
+def _global(name: str, makes_the_whole: bool) -> _Global:
+    if name in _GLOBALS:
+        return _Global(name)
+    if makes_the_whole or name.startswith(("torch.nn.", "__torch__.")):
+        raise UserError(
+            f"expected a dict of tensors, but the file is one whole pickled object made by {_short(name)!r}, "
+            f"which would need code to be run: refused, nothing was executed; {_RESAVE}"
+        )
+    raise UserError(
+        f"its pickle names {_short(name)!r}, which weights do not need: refused, nothing was executed; "
+        f"if you trust the file, {_RESAVE}"
+    )
 
 
-# ------------------------------------------------------------------------------------------------------- three formats
+def _makes_the_whole(stack: list, below: list[list]) -> bool:
+    """Whether a global that comes now makes the top-level object (legacy files announce a class by "module")."""
+    return not (stack or below) or stack[:1] == ["module"]
+
+
+def _extend(target: Any, items: list) -> None:
+    if type(target) is not list:
+        raise ValueError("the pickle appends to something that is no list")
+    target.extend(items)
+
+
+def _update(target: Any, items: Iterable[tuple[Any, Any]]) -> None:
+    if type(target) is not dict:
+        raise ValueError("the pickle sets an item of something that is no dict")
+    for name, value in items:
+        if not isinstance(name, str | int | float | None):  # hashing a deeply nested tuple would end the process
+            raise ValueError("the pickle has a dict whose keys are neither texts nor numbers")
+        target[name] = value
+
+
+# --- the three formats: what the file holds, with `_Tensor` for tensors, and where their elements lie ---
 
 
 def _open_zip(file: BinaryIO, size: int) -> tuple[Any, dict[str, _Block]]:
     members = _zip_members(file, size)
-    pickles = [name for name in members if name == "data.pkl" or name.endswith("/data.pkl")]
+    pickles = [name for name in members if name.endswith("data.pkl")]
     if len(pickles) != 1:
         raise UserError(
-            "expected a zip file of torch.save, with one data.pkl in it, "
-            f"but it holds {_short(', '.join(members)) or 'nothing'}; give the weight file itself"
+            f"expected a zip file of torch.save, with one data.pkl in it, but it holds {_listed(members)}; "
+            "give the weight file itself"
         )
     prefix = pickles[0].removesuffix("data.pkl")
     if f"{prefix}constants.pkl" in members:
         raise UserError(f"expected a dict of tensors, but the file is a TorchScript program; {_RESAVE}")
-    if f"{prefix}byteorder" in members:
-        order = _read_block(file, members[f"{prefix}byteorder"], limit=16)
-        if order != b"little":
-            raise UserError(
-                f"expected little-endian weights, but they are {_short(order)}; {_RESAVE} on another machine"
-            )
+    order = members.get(f"{prefix}byteorder")  # absent before 2.1
+    if order and _read_block(file, order, limit=16) != b"little":
+        raise UserError(f"expected little-endian weights, got big-endian ones; {_RESAVE} on a common machine")
     content = _Pickle(_read_block(file, members[pickles[0]], limit=_MAX_PICKLE)).load()
     folder = f"{prefix}data/"
     return content, {name.removeprefix(folder): block for name, block in members.items() if name.startswith(folder)}
@@ -456,65 +451,41 @@ def _open_zip(file: BinaryIO, size: int) -> tuple[Any, dict[str, _Block]]:
 
 def _zip_members(file: BinaryIO, size: int) -> dict[str, _Block]:
     """Where each member lies. (`zipfile` takes 15 times a directory's size in memory before one can look at it.)"""
-    tail = min(size, 22 + 20 + 56)
-    file.seek(size - tail)
-    end = file.read(tail).rjust(22 + 20 + 56, b"\0")
-    sign, _, _, _, count, length, start, comment = struct.unpack("<4s4H2LH", end[-22:])
-    if sign != b"PK\5\6" or comment:
-        raise ValueError("the directory that ends a zip file of torch.save is missing")
-    if end[-42:-38] == b"PK\6\7":  # zip64: the same in 64 bits, which PyTorch always writes
-        sign, _, _, _, _, _, _, count, length, start = struct.unpack("<4sQ2H2L4Q", end[:56])
-        if sign != b"PK\6\6":
-            raise ValueError("the 64-bit directory of the zip file is missing")
+    file.seek(max(0, size - 98))
+    tail = file.read(98).rjust(98, b"\0")  # 56 bytes of 64-bit directory end, 20 that point to it, 22 of directory end
+    mark, count, length, start, comment = struct.unpack("<4s6xHLLH", tail[76:])
+    if mark != b"PK\5\6" or comment:
+        raise ValueError("the directory at the end of the zip file is missing")
+    if tail[56:60] == b"PK\6\7":
+        mark, count, length, start = struct.unpack("<4s28x3Q", tail[:56])
+        if mark != b"PK\6\6":
+            raise ValueError("the 64-bit directory at the end of the zip file is missing")
     if start + length > size or length > _MAX_DIRECTORY:
-        raise ValueError(f"its directory is declared as {length} bytes at {start} of {size}")
+        raise ValueError(f"the zip directory is declared as {length} bytes at {start} of {size}")
     file.seek(start)
     directory = file.read(length)
     members: dict[str, _Block] = {}
     at = 0
     for _ in range(count):
-        (
-            sign,
-            _,
-            _,
-            flags,
-            method,
-            _,
-            _,
-            crc,
-            packed,
-            unpacked,
-            name_length,
-            extra_length,
-            comment_length,
-            _,
-            _,
-            _,
-            offset,
-        ) = struct.unpack_from("<4s6H3L5H2L", directory, at)
-        at += 46
-        name = directory[at : at + name_length].decode("latin-1")
-        extra = directory[at + name_length : at + name_length + extra_length]
-        at += name_length + extra_length + comment_length
+        entry = struct.unpack_from("<4s4x2H4x3L3H8xL", directory, at)
+        mark, flags, method, crc, packed, unpacked, name_length, extra_length, comment_length, offset = entry
+        name = directory[at + 46 :][:name_length].decode("latin-1")
+        extra = directory[at + 46 + name_length :][:extra_length]
+        at += 46 + name_length + extra_length + comment_length
         unpacked, packed, offset = _zip64_values(extra, unpacked, packed, offset)
-        if sign != b"PK\1\2" or name in members:
-            raise ValueError("its zip directory is inconsistent")
-        if flags & 1 or method != 0 or packed != unpacked:
-            raise UserError(
-                f"expected stored members, as torch.save writes them, but {_short(name)!r} is compressed or encrypted; "
-                "give the file as PyTorch wrote it"
-            )
+        if mark != b"PK\1\2" or name in members or offset > size:
+            raise ValueError("the zip directory is inconsistent")
         file.seek(offset)
-        sign, name_length, extra_length = struct.unpack("<4s22x2H", file.read(30))
+        mark, name_length, extra_length = struct.unpack("<4s22x2H", file.read(30))
         offset += 30 + name_length + extra_length
-        if sign != b"PK\3\4" or offset + unpacked > size:
-            raise ValueError(f"{_short(name)} is declared as {unpacked} bytes at {offset} of {size}")
-        members[name] = _Block(offset, unpacked, crc)
+        if mark != b"PK\3\4" or offset + packed > size:
+            raise ValueError(f"{_short(name)} is declared as {packed} bytes at {offset} of {size}")
+        members[name] = _Block(offset, packed, crc, stored=method == 0 and packed == unpacked and not flags & 1)
     return members
 
 
 def _zip64_values(extra: bytes, *values: int) -> list[int]:
-    """The 64-bit values of those that are given as 0xFFFFFFFF, out of a member's extra field 1, in this order."""
+    """`values`, those that are 0xFFFFFFFF replaced by the 64-bit ones of a member's extra field 1, in this order."""
     wide: list[int] = []
     while len(extra) >= 4:
         tag, length = struct.unpack_from("<2H", extra)
@@ -530,24 +501,23 @@ def _open_legacy(file: BinaryIO, size: int) -> tuple[Any, dict[str, _Block]]:
     if pickles.load() != _MAGIC:
         raise UserError(f"expected a file of torch.save, but it is another Python pickle; {_RESAVE}")
     protocol, system = pickles.load(), pickles.load()
-    if protocol != _LEGACY_PROTOCOL or not isinstance(system, dict):
-        raise UserError(f"expected protocol {_LEGACY_PROTOCOL} of torch.save, got {_short(protocol)}; {_RESAVE}")
-    if system.get("little_endian") is not True:
-        raise UserError(f"expected little-endian weights, but they are big-endian; {_RESAVE} on another machine")
+    if protocol != _LEGACY_PROTOCOL:
+        raise UserError(f"expected protocol {_LEGACY_PROTOCOL} of torch.save, got another; {_RESAVE}")
+    if system["little_endian"] is not True:
+        raise UserError(f"expected little-endian weights, got big-endian ones; {_RESAVE} on a common machine")
     content, keys = pickles.load(), pickles.load()
     blocks = {}
-    offset = pickles.stream.tell()
+    end = pickles.stream.tell()
     for key in keys:
+        if not isinstance(key, str):
+            raise ValueError("the list of storages holds something that is no text")
         storage = pickles.storages[key]
-        file.seek(offset)
+        file.seek(end)
         (count,) = struct.unpack("<q", file.read(8))
-        block = _Block(offset + 8, count * _stored_type(storage.kind).itemsize)
-        offset = block.offset + block.size
-        if count != storage.total or offset > size:
-            raise ValueError(
-                f"storage {_short(key)} is declared as {storage.total} and as {count} elements at {block.offset} of {size}"
-            )
-        blocks[key] = block
+        blocks[key] = _Block(end + 8, storage.total * _stored_type(storage.kind).itemsize)
+        end = blocks[key].offset + blocks[key].size
+        if count != storage.total or end > size:
+            raise ValueError(f"storage {_short(key)}: {count} of {storage.total} elements, up to byte {end} of {size}")
     return content, blocks
 
 
@@ -556,20 +526,20 @@ def _open_safetensors(file: BinaryIO, size: int) -> tuple[dict[str, _Tensor], di
     (length,) = struct.unpack("<Q", file.read(8))
     data = 8 + length
     if data > size or length > _MAX_HEADER:
-        raise ValueError(f"the safetensors header is declared as {length} bytes of {size}, at most {_MAX_HEADER}")
+        raise ValueError(f"the header is declared as {length} bytes of {size}, {_MAX_HEADER} are possible")
     header = json.loads(file.read(length), object_pairs_hook=_unique)
     header.pop("__metadata__", None)
     content, blocks = {}, {}
     end = 0  # of the entries so far: they lie one behind the other, without gap or overlap
     for name, entry in sorted(header.items(), key=lambda item: item[1]["data_offsets"]):
         shape, (first, last) = tuple(entry["shape"]), entry["data_offsets"]
-        kind = _SAFETENSORS.get(entry["dtype"])
-        if kind is None:
+        if entry["dtype"] not in _SAFETENSORS:
+            known = ", ".join(_SAFETENSORS)
             raise UserError(
-                f"expected elements of type {', '.join(_SAFETENSORS)}, but {_short(name)!r} is {_short(entry['dtype'])}; "
-                "save it as F32"
+                f"expected one of {known}, but {_short(name)!r} is {_short(entry['dtype'])}; save it as F32"
             )
-        _check_integers(first, last, *shape)
+        kind = _SAFETENSORS[entry["dtype"]]
+        _check_sizes(shape, first, last)
         count = math.prod(shape)
         if first != end or last - first != count * _stored_type(kind).itemsize:
             raise ValueError(f"{_short(name)} of shape {_short(list(shape))} is declared at bytes {first} to {last}")
@@ -578,110 +548,105 @@ def _open_safetensors(file: BinaryIO, size: int) -> tuple[dict[str, _Tensor], di
         blocks[name] = _Block(data + first, last - first)
         end = last
     if data + end != size:
-        raise ValueError(f"the safetensors header declares {data + end} bytes, the file has {size}")
+        raise ValueError(f"the header declares {data + end} bytes, the file has {size}")
     return {name: content[name] for name in header}, blocks
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     items = dict(pairs)
     if len(items) != len(pairs):
-        raise ValueError("a name comes twice in the safetensors header")
+        raise ValueError("a name comes twice in the header")
     return items
 
 
-# ------------------------------------------------------------------------------------------ from the content to arrays
+# --- from the content to arrays ---
+
+
+def _choose(content: Any, key: str | None) -> tuple[str | None, list[str], dict]:
+    """The entry that holds the weights (None: `content` itself does), all entries that do, and the weights."""
+    if not isinstance(content, dict):
+        raise UserError(f"expected a dict of tensors, got a {type(content).__name__.strip('_').lower()}; {_RESAVE}")
+    wrapped = [name for name, entry in content.items() if isinstance(name, str) and _holds_weights(entry)]
+    known = [name for name in WRAPPERS if name in wrapped]
+    available = known + [name for name in wrapped if name not in known]
+    if key is not None and key not in available:
+        there = f"under {_listed(available)}" if available else "not under any key"
+        raise UserError(f"expected weights under the key {key!r}, but they are {there}; choose another key, or none")
+    if key is None and not known and _holds_weights(content):
+        return None, available, content
+    if key is None and not known and available:
+        raise UserError(
+            f"expected weights under {', '.join(WRAPPERS)}, but they are under {_listed(available)}; give a key"
+        )
+    if not available:
+        raise UserError(f"expected a dict of tensors, but it holds no tensors, only {_listed(content)}; {_RESAVE}")
+    wrapper = known[0] if key is None else key
+    return wrapper, available, content[wrapper]
+
+
+def _holds_weights(entry: Any) -> bool:
+    return isinstance(entry, dict) and any(_is_weight(name, value) for name, value in entry.items())
 
 
 def _is_weight(name: Any, value: Any) -> bool:
     return isinstance(name, str) and isinstance(value, _Tensor)
 
 
-def _choose(content: Any, key: str | None) -> tuple[str | None, list[str], dict]:
-    """The entry that holds the weights (None: `content` itself does), all entries that do, and the weights."""
-    if not isinstance(content, dict):
-        raise UserError(
-            f"expected a dict of tensors, got {'a tensor' if isinstance(content, _Tensor) else 'something else'}; {_RESAVE}"
-        )
-    wrapped = [
-        name
-        for name, entry in content.items()
-        if isinstance(name, str) and isinstance(entry, dict) and any(_is_weight(*item) for item in entry.items())
-    ]
-    known = [name for name in WRAPPERS if name in wrapped]
-    available = known + [name for name in wrapped if name not in known]
-    flat = any(_is_weight(*item) for item in content.items()) and not known
-    listed = ", ".join(_short(name) for name in available)
-    if key is not None:
-        if key not in available:
-            holds = f"weights under {listed}" if available else "weights directly" if flat else "no weights"
-            raise UserError(
-                f"expected weights under the key {key!r}, but the file holds {holds}; choose one, or give no key"
-            )
-        return key, available, content[key]
-    if flat:
-        return None, available, content
-    if known:
-        return known[0], available, content[known[0]]
-    if available:
-        raise UserError(
-            f"expected weights under one of {', '.join(WRAPPERS)}, but they are under {listed}; give one as key"
-        )
-    raise UserError(
-        f"expected tensors, but the file holds none, only {_short(', '.join(map(str, content))) or 'nothing'}; {_RESAVE}"
-    )
-
-
-def _stored_type(kind: str) -> np.dtype:
-    """The NumPy type that holds the raw elements: bfloat16 as its bits, truth values as bytes (any but 0 is true)."""
-    return np.dtype({"bfloat16": "uint16", "bool": "uint8"}.get(kind, kind)).newbyteorder("<")
+def _listed(names: Iterable[Any]) -> str:
+    return ", ".join([_short(name) for name in names][:8]) or "nothing"
 
 
 def _read_tensors(
     file: BinaryIO, size: int, tensors: dict[str, _Tensor], blocks: dict[str, _Block]
-) -> tuple[dict[str, np.ndarray], list[str]]:
-    """The arrays, and the names of those that are bfloat16. Reads each storage once, and only those that are used."""
+) -> dict[str, np.ndarray]:
+    """The arrays. Only storages that are used are read, each once; contiguous tensors are views of them."""
     elements: dict[str, np.ndarray] = {}
     arrays: dict[str, np.ndarray] = {}
-    bfloat16 = []
-    left = {"storages": size, "copies": size + _SLACK}  # bytes that a file of this size may still ask for
-
-    def spend(what: str, nbytes: int) -> None:
-        left[what] -= nbytes
-        if left[what] < 0:
-            raise ValueError(f"its {what} take more bytes than the file has")
-
+    read = copied = 0
     for name, tensor in tensors.items():
         storage = tensor.storage
+        if storage.key not in blocks:
+            raise ValueError(f"storage {_short(storage.key)} is missing")
         if storage.key not in elements:
             block = blocks[storage.key]
             if block.size != storage.total * _stored_type(storage.kind).itemsize:
                 raise ValueError(
                     f"storage {_short(storage.key)} has {block.size} bytes for {storage.total} {storage.kind}"
                 )
-            spend("storages", block.size)
+            read += block.size
+            if read > size:  # parts of the file that overlap
+                raise ValueError("its storages are larger than the file")
             raw = np.frombuffer(_read_block(file, block, limit=size), _stored_type(storage.kind))
             elements[storage.key] = _decode(raw, storage.kind)
-        view = _view(elements[storage.key][storage.first : storage.first + storage.count], tensor)
-        if not view.flags.c_contiguous:
-            spend("copies", view.nbytes)
-            view = view.copy()
-        view.flags.writeable = False
-        arrays[name] = view
-        if storage.kind == "bfloat16":
-            bfloat16.append(name)
-    return arrays, bfloat16
+        array = _view(elements[storage.key][storage.first : storage.first + storage.count], tensor)
+        if not array.flags.c_contiguous:
+            copied += array.nbytes
+            if copied > size + _SLACK:  # few elements repeated by stride 0
+                raise ValueError("its strided tensors are larger than the file")
+            array = array.copy()
+        array.flags.writeable = False
+        arrays[name] = array
+    return arrays
 
 
 def _read_block(file: BinaryIO, block: _Block, limit: int) -> bytes:
+    if not block.stored:
+        raise UserError(
+            "expected a zip file of torch.save, which compresses and encrypts nothing, but this one is compressed or "
+            "encrypted; give the file as PyTorch wrote it"
+        )
     if block.size > limit:
-        raise ValueError(f"a part of {block.size} bytes is larger than {limit}")
+        raise ValueError(f"a part has {block.size} bytes, at most {limit} are possible")
     file.seek(block.offset)
     data = file.read(block.size)
-    if len(data) != block.size:
-        raise ValueError("the file ends inside of its weights")
     if block.crc is not None and zlib.crc32(data) != block.crc:
         raise ValueError("a checksum differs")
     return data
+
+
+def _stored_type(kind: str) -> np.dtype:
+    """The NumPy type that holds the raw elements: bfloat16 as its bits, truth values as bytes (any but 0 is true)."""
+    return np.dtype({"bfloat16": "uint16", "bool": "uint8"}.get(kind, kind)).newbyteorder("<")
 
 
 def _decode(raw: np.ndarray, kind: str) -> np.ndarray:
@@ -694,9 +659,7 @@ def _decode(raw: np.ndarray, kind: str) -> np.ndarray:
 
 def _view(elements: np.ndarray, tensor: _Tensor) -> np.ndarray:
     shape, strides, offset = tensor.shape, tensor.strides, tensor.offset
-    _check_integers(offset, *shape, *strides)
-    if len(shape) != len(strides):
-        raise ValueError("a tensor has another number of sizes than of strides")
+    _check_sizes(shape, offset, *strides)
     if 0 in shape:
         return np.empty(shape, elements.dtype)
     last = offset + sum((length - 1) * stride for length, stride in zip(shape, strides, strict=True))
@@ -705,6 +668,7 @@ def _view(elements: np.ndarray, tensor: _Tensor) -> np.ndarray:
     return as_strided(elements[offset:], shape, [stride * elements.itemsize for stride in strides])
 
 
-def _check_integers(*values: Any) -> None:
-    if not all(type(value) is int and value >= 0 for value in values):
-        raise ValueError("a size or an offset is no whole number from 0 on")
+def _check_sizes(shape: tuple, *numbers: Any) -> None:
+    """Raises ValueError unless all are whole numbers from 0 on."""
+    if len(shape) > _MAX_DIMENSIONS or not all(type(number) is int and number >= 0 for number in (*shape, *numbers)):
+        raise ValueError("a size or an offset is no possible number")

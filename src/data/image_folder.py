@@ -1,9 +1,9 @@
 """Images in ImageNet layout: ROOT/train/CLASS/**/image and ROOT/val/CLASS/**/image.
 
-Labels number the sorted class names (by code point). The classes are those of train/, also for val/, which may lack some
-of them; only where there is no train/ at all, val/ brings its own (so that a validation set can be evaluated alone).
-Images are the files with an ending that Pillow reads, in upper or lower case, in a class folder or below it; links are
-followed. All other files, and whatever is hidden (name with a leading dot), are named in `ignored`.
+Labels number the sorted class names (by code point). The classes are those of train/, also for val/, which may lack
+some of them; only where there is no train/ at all, val/ brings its own (so that a validation set can be evaluated
+alone). Images are the files with an ending that Pillow reads, in upper or lower case, in a class folder or below it;
+links are followed. All other files, and whatever is hidden (name with a leading dot), are named in `ignored`.
 """
 
 import os
@@ -59,12 +59,12 @@ class ImageFolder:
         label_of = {name: label for label, name in enumerate(self.classes)}
         empty = []
         for name in own_classes:
-            files = sorted(_files(folder, name, ()))
-            images = [file for file in files if _is_image(file, endings)]
-            self.ignored += [file for file in files if not _is_image(file, endings)]
-            self._images += images
-            self._labels += [label_of[name]] * len(images)
-            if not images:
+            before = len(self._images)
+            for file in sorted(_files(folder, name, ())):
+                (self._images if _is_image(file, endings) else self.ignored).append(file)
+            num_images = len(self._images) - before
+            self._labels += [label_of[name]] * num_images
+            if num_images == 0:
                 empty.append(name)
         if empty:
             other = f"; files that are no images: {_some(self.ignored)}" if self.ignored else ""

@@ -173,7 +173,7 @@ def _load_batches(
     shape: tuple[int, int, int, int],
     workers: int,
 ) -> Iterator[tuple[np.ndarray, np.ndarray, int]]:
-    """Loads the images of each batch of indices into one array, up to `BATCHES_AHEAD` batches before they are asked for."""
+    """Loads the images of each batch of indices into one array, `BATCHES_AHEAD` batches before it is asked for."""
 
     def jobs() -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, int]]:
         for indices in batches:

@@ -1,8 +1,8 @@
 """Results of a function over a stream of jobs, in order, computed ahead of the consumer by threads.
 
-Not `concurrent.futures.ThreadPoolExecutor`: Python finishes everything queued there before it exits, so that Ctrl-C with
-a slow disk would seem to hang. Here an iteration that ends, fails, is dropped, or is still open when Python exits stops
-its threads after the job each of them is at.
+Not `concurrent.futures.ThreadPoolExecutor`: Python finishes everything queued there before it exits, so that Ctrl-C
+with a slow disk would seem to hang. Here an iteration that ends, fails, is dropped, or is still open when Python exits
+stops its threads after the job each of them is at.
 """
 
 import queue

@@ -25,7 +25,7 @@ def resize_size(size: tuple[int, int], crop_pct: float) -> tuple[int, int]:
 
 
 def resize_to_cover(image: Image.Image, size: tuple[int, int]) -> Image.Image:
-    """Resizes by bicubic interpolation with antialiasing, keeping the aspect ratio, to the smallest image covering `size`.
+    """Resizes (bicubic, antialiased) to the smallest image of the same aspect ratio that covers `size`.
 
     One side gets exactly its target, the other int(target * long / short) as in torchvision; for a square `size` this
     is "short side to `size`". For rectangles timm distorts the image instead; covering keeps its aspect ratio.
@@ -79,13 +79,13 @@ def draw_crop(
 
 
 def central_crop(size: tuple[int, int], ratio: tuple[float, float]) -> tuple[int, int, int, int]:
-    """The largest box in the middle of an image of `size` whose aspect ratio is in `ratio`: left, top, right, bottom."""
+    """The largest middle box of an image of `size` with an aspect ratio in `ratio`: left, top, right, bottom."""
     height, width = size
     crop_height, crop_width = height, width
     if width / height < ratio[0]:
-        crop_height = round(width / ratio[0])
+        crop_height = max(1, round(width / ratio[0]))
     elif width / height > ratio[1]:
-        crop_width = round(height * ratio[1])
+        crop_width = max(1, round(height * ratio[1]))
     top, left = (height - crop_height) // 2, (width - crop_width) // 2
     return left, top, left + crop_width, top + crop_height
 

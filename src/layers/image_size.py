@@ -5,6 +5,11 @@ from collections.abc import Sequence
 from src.errors import UserError
 
 
+def to_sides(image_size: int | Sequence[int]) -> tuple[int, ...]:
+    """A side or (height, width), as (height, width)."""
+    return tuple(image_size) if isinstance(image_size, Sequence) else (image_size, image_size)
+
+
 def to_height_width(image_size: int | Sequence[int], multiple: int, network: str) -> tuple[int, int]:
     """`image_size` in pixels, a side or (height, width), as (height, width).
 
@@ -16,10 +21,10 @@ def to_height_width(image_size: int | Sequence[int], multiple: int, network: str
     Raises:
         UserError: a side that the network does not take.
     """
-    height_width = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
-    if len(height_width) != 2 or any(not isinstance(s, int) or s <= 0 or s % multiple for s in height_width):
+    sides = to_sides(image_size)
+    if len(sides) != 2 or any(not isinstance(side, int) or side <= 0 or side % multiple for side in sides):
         raise UserError(
             f"image_size: {network} takes sides that are positive multiples of {multiple} "
             f"(one side, or height and width), got {image_size}"
         )
-    return height_width
+    return sides

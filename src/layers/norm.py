@@ -32,9 +32,7 @@ class BatchNorm2d(nn.BatchNorm2d):
     def __init__(self, channels: int, mode: str = "train"):
         if mode not in BATCH_NORM_MODES:
             raise ValueError(f"batch_norm: expected one of {', '.join(BATCH_NORM_MODES)}, got {mode!r}")
-        super().__init__(
-            channels, eps=1e-5, momentum=0.9, use_batch_statistics=None if mode == "train" else False
-        )
+        super().__init__(channels, eps=1e-5, momentum=0.9, use_batch_statistics=None if mode == "train" else False)
         if mode == "frozen":
             self.gamma.requires_grad = False
             self.beta.requires_grad = False

@@ -1,4 +1,4 @@
-"""The networks by their published names: `create_model("tnt_s_patch16_224", num_classes=10)`, `list_models("ptnt*")`."""
+"""The networks by name: `create_model("tnt_s_patch16_224", num_classes=10)`, `list_models("ptnt*")`."""
 
 import difflib
 import fnmatch
@@ -9,10 +9,10 @@ from typing import Any
 from mindspore import nn
 
 from src.errors import UserError
-from src.models import pyramid_tnt, tnt
+from src.models import pyramid_tnt, t2t_vit, tnt
 from src.models.variant import Variant
 
-_VARIANTS: dict[str, Variant] = {**tnt.VARIANTS, **pyramid_tnt.VARIANTS}
+_VARIANTS: dict[str, Variant] = {**tnt.VARIANTS, **pyramid_tnt.VARIANTS, **t2t_vit.VARIANTS}
 
 
 def list_models(pattern: str = "*") -> list[str]:

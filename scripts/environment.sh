@@ -1,0 +1,76 @@
+# Sourced by the other scripts. Sets PYTHON to an interpreter that has everything in the given requirement files.
+#
+#   prepare_environment requirements.txt [requirements-test.txt]
+#
+# The active environment is used when it already has MindSpore (Ascend machines come with one). Otherwise a virtual
+# environment is made in .venv of the repository and reused from then on. CREATE_WITH=python3.11 chooses its Python.
+
+ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
+
+fail() {
+    echo "error: $*" >&2
+    exit 2
+}
+
+supported() {
+    command -v "$1" >/dev/null 2>&1 &&
+        "$1" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' >/dev/null 2>&1
+}
+
+has_mindspore() {
+    supported "$1" && "$1" -c 'import importlib.util as u, sys; sys.exit(u.find_spec("mindspore") is None)'
+}
+
+find_python() {
+    local candidate
+    for candidate in ${CREATE_WITH:-python3 python3.12 python3.11 python3.10 python}; do
+        if supported "$candidate"; then
+            command -v "$candidate"
+            return
+        fi
+    done
+    return 1
+}
+
+prepare_environment() {
+    local file stamp base
+    PYTHON=""
+    for base in python3 python; do
+        if has_mindspore "$base"; then
+            PYTHON="$(command -v "$base")"
+            echo "using the active environment: $PYTHON"
+            break
+        fi
+    done
+    if [ -z "$PYTHON" ]; then
+        PYTHON="$ROOT/.venv/bin/python"
+        if ! "$PYTHON" -m pip --version >/dev/null 2>&1; then
+            base="$(find_python)" || fail "expected Python 3.10, 3.11 or 3.12 on the PATH, found none;" \
+                "install one, or name it: CREATE_WITH=/path/to/python3.11"
+            echo "making the virtual environment $ROOT/.venv with $("$base" --version)"
+            rm -rf "$ROOT/.venv"
+            "$base" -m venv "$ROOT/.venv" || fail "cannot make a virtual environment with $base" \
+                "(on Debian and Ubuntu: apt install python3-venv)"
+        fi
+    fi
+
+    # an installed MindSpore is never replaced: on Ascend it fits the installed CANN
+    local constraints=()
+    local version
+    version="$("$PYTHON" -c 'from importlib.metadata import version; print(version("mindspore"))' 2>/dev/null)" || version=""
+    for file in "$@"; do
+        stamp="$ROOT/.venv/installed-$(basename "$file")"
+        if [ "$PYTHON" = "$ROOT/.venv/bin/python" ] && cmp -s "$ROOT/$file" "$stamp"; then
+            continue
+        fi
+        if [ -n "$version" ]; then
+            constraints=(--constraint <(echo "mindspore==$version"))
+        fi
+        echo "installing $file"
+        "$PYTHON" -m pip install --quiet --disable-pip-version-check --requirement "$ROOT/$file" \
+            "${constraints[@]}" || fail "pip could not install $file; see its messages above"
+        if [ "$PYTHON" = "$ROOT/.venv/bin/python" ]; then
+            cp "$ROOT/$file" "$stamp"
+        fi
+    done
+}

@@ -1,0 +1,96 @@
+"""From a configuration to the data, the network and its description."""
+
+from collections.abc import Sequence
+
+from mindspore import nn
+
+from src.config import Config
+from src.data import open_dataset
+from src.data.digits import Digits
+from src.data.image_folder import ImageFolder
+from src.data.loader import EvalLoader, TrainLoader
+from src.errors import UserError
+from src.layers.image_size import to_sides
+from src.model_card import ModelCard
+from src.models import create_model, get_variant
+
+
+def create_card(config: Config, classes: Sequence[str]) -> ModelCard:
+    """Describes the network of `config` for data with the labels `classes`.
+
+    Raises:
+        UserError: `model.num_classes` is given and differs from the number of labels, or the variant is unknown.
+    """
+    model, variant = config.model, get_variant(config.model.name)
+    if model.num_classes not in (None, len(classes)):
+        raise UserError(f"model.num_classes is {model.num_classes}, but the data has {len(classes)} classes")
+    mean, std = variant.mean, variant.std
+    if model.in_channels != len(mean):
+        mean, std = ((sum(v) / len(v),) * model.in_channels for v in (mean, std))
+    return ModelCard(
+        model=model.name,
+        arguments={**({"se": True} if model.se else {}), **model.structure},
+        classes=list(classes),
+        image_size=to_sides(model.image_size or variant.image_size),
+        in_channels=model.in_channels,
+        mean=mean,
+        std=std,
+        crop_pct=config.data.crop_pct,
+    )
+
+
+def uses_convolution(config: Config) -> bool:
+    """Whether the network of `config` holds convolutions; needed before it is built."""
+    return get_variant(config.model.name).network.uses_convolution
+
+
+def create_training_network(config: Config, card: ModelCard) -> nn.Cell:
+    """The network of `card` with the dropout rates of `config` and random weights."""
+    model = config.model
+    return create_model(
+        card.model,
+        **card.arguments,
+        num_classes=len(card.classes),
+        image_size=card.image_size,
+        in_channels=card.in_channels,
+        drop_rate=model.drop_rate,
+        attn_drop_rate=model.attn_drop_rate,
+        drop_path_rate=model.drop_path_rate,
+    )
+
+
+def open_split(config: Config, split: str) -> Digits | ImageFolder:
+    """The data of `config`, 'train' or 'val'."""
+    return open_dataset(config.data.source, config.data.root, split)
+
+
+def create_train_loader(config: Config, card: ModelCard) -> TrainLoader:
+    """Augmented batches of the training split."""
+    data = config.data
+    return TrainLoader(
+        open_split(config, "train"),
+        image_size=card.image_size,
+        mean=card.mean,
+        std=card.std,
+        in_channels=card.in_channels,
+        batch_size=config.train.batch_size,
+        seed=config.seed,
+        crop_scale=data.crop_scale,
+        crop_ratio=data.crop_ratio,
+        flip_prob=data.flip_prob,
+        workers=data.workers,
+    )
+
+
+def create_eval_loader(config: Config, card: ModelCard) -> EvalLoader:
+    """Every image of the validation split once."""
+    return EvalLoader(
+        open_split(config, "val"),
+        image_size=card.image_size,
+        mean=card.mean,
+        std=card.std,
+        in_channels=card.in_channels,
+        batch_size=config.train.batch_size,
+        crop_pct=card.crop_pct,
+        workers=config.data.workers,
+    )

@@ -1,0 +1,23 @@
+"""The frame of every root script: quiet framework, wrong input as one line, exit codes."""
+
+import os
+import sys
+from collections.abc import Callable
+
+os.environ.setdefault("GLOG_v", "4")  # MindSpore repeats on stderr what it raises; must be set before its import
+
+from src.errors import UserError
+
+
+def run_command(main: Callable[[], int | None]) -> None:
+    """Runs `main` and ends the process: 0 or what `main` returns; 2 after wrong input, told in one message on stderr;
+    130 after Ctrl-C."""
+    try:
+        code = main()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        code = 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        code = 130
+    sys.exit(code)

@@ -1,0 +1,69 @@
+"""The folder of a run: configuration, environment, log, metrics, curves, checkpoints."""
+
+import json
+import shutil
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from src.errors import UserError
+
+
+class RunFolder:
+    """`<output>/<name>` and what lies in it.
+
+    Args:
+        output: folder of all runs.
+        name: of this run, the stem of its configuration file.
+    """
+
+    def __init__(self, output: str | Path, name: str):
+        self.path = Path(output) / name
+        self.config = self.path / "config.yaml"
+        self.environment = self.path / "environment.json"
+        self.log_file = self.path / "train.log"
+        self.metrics = self.path / "metrics.jsonl"
+        self.curves = self.path / "curves.png"
+        self.profile = self.path / "profile"
+        self.export = self.path / "export"
+        self.last = self.path / "checkpoints" / "last.ckpt"
+        self.best = self.path / "checkpoints" / "best.ckpt"
+
+    def holds_a_run(self) -> bool:
+        return any(path.exists() for path in (self.metrics, self.last, self.best))
+
+    def start(self, config: str, environment: dict[str, Any], overwrite: bool) -> None:
+        """Makes the folder for a fresh run and saves what decides it.
+
+        Raises:
+            UserError: the folder holds a run and `overwrite` is not set, or it cannot be written.
+        """
+        if self.holds_a_run() and not overwrite:
+            raise UserError(
+                f"{self.path} already holds a run: give --resume to continue it, --overwrite to delete it and start "
+                "anew, or another --output"
+            )
+        try:
+            for path in (self.log_file, self.metrics, self.curves, self.last, self.best):
+                path.unlink(missing_ok=True)
+            for path in (self.export, self.profile):
+                shutil.rmtree(path, ignore_errors=True)
+            self.path.mkdir(parents=True, exist_ok=True)
+            self.config.write_text(config)
+            self.environment.write_text(json.dumps(environment, indent=2) + "\n")
+        except OSError as error:
+            raise UserError(f"cannot write the run's folder {self.path}: {error}") from error
+
+    def log(self, line: str) -> None:
+        """Appends a line with the time to train.log."""
+        with self.log_file.open("a") as file:
+            file.write(f"{datetime.now():%Y-%m-%d %H:%M:%S} {line}\n")
+
+    def record(self, entry: dict[str, Any]) -> None:
+        """Appends a JSON line to metrics.jsonl."""
+        with self.metrics.open("a") as file:
+            file.write(json.dumps(entry) + "\n")
+
+    def read_metrics(self) -> list[dict[str, Any]]:
+        """Everything recorded so far."""
+        return [json.loads(line) for line in self.metrics.read_text().splitlines()] if self.metrics.exists() else []

@@ -1,0 +1,23 @@
+"""Set-up of every test: graph mode on CPU, the convolution setting, and a working directory of its own."""
+
+import os
+
+os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX2")  # before MindSpore's first operator, as src.engine.device does
+
+import mindspore as ms
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def clean_start(tmp_path, monkeypatch):
+    """MindSpore leaves folders in the working directory after errors; modes must not leak between tests."""
+    monkeypatch.chdir(tmp_path)
+    ms.set_context(mode=ms.GRAPH_MODE)
+    ms.set_seed(1)
+
+
+@pytest.fixture(params=["graph", "pynative"])
+def mode(request):
+    """Runs a test in graph mode and in PyNative mode."""
+    ms.set_context(mode=ms.GRAPH_MODE if request.param == "graph" else ms.PYNATIVE_MODE)
+    return request.param

@@ -1,0 +1,125 @@
+"""Cases of tests/reference: the authors' networks on weights and inputs drawn by fill.py, and what came out."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import mindspore as ms
+import numpy as np
+from mindspore import nn
+
+from src.convert import load_reference_weights, reference_names
+from src.engine.train_step import TrainStep
+from src.loss import create_loss
+from src.models import create_model
+from src.models.pyramid_tnt import PyramidTNT
+from src.models.tnt import TNT
+from src.optimizer import AdamW, decay_groups
+from tests.reference.fill import fill_input, fill_parameter
+
+FOLDER = Path(__file__).parent / "reference"
+NETWORKS = {"TNT": TNT, "PyramidTNT": PyramidTNT}
+
+
+@dataclass
+class Case:
+    """One reference case: what was built, and the arrays that came out."""
+
+    meta: dict[str, Any]
+    arrays: dict[str, np.ndarray]
+
+    def build(self, **arguments) -> nn.Cell:
+        """The network with the case's weights, through the public interface."""
+        kwargs = dict(self.meta.get("kwargs", {}))
+        kwargs.update(kwargs.pop("configs", {}))
+        if "img_size" in kwargs:
+            kwargs["image_size"] = kwargs.pop("img_size")
+        if "se" in kwargs:
+            kwargs["se"] = bool(kwargs["se"])
+        factory = self.meta["factory"]
+        create = NETWORKS[factory] if factory in NETWORKS else lambda **kw: create_model(factory, **kw)
+        net = create(**kwargs, **arguments)
+        seed = self.meta["seed"]
+        weights = {name: fill_parameter(name, shape, seed) for name, shape in self.meta["state_dict"]}
+        if arguments.get("num_classes") == 0:
+            weights = {name: value for name, value in weights.items() if not name.startswith("head.")}
+        load_reference_weights(net, weights)
+        return net.set_train(bool(self.meta.get("train_mode")))
+
+    def images(self, draw: int = 0) -> ms.Tensor:
+        """The case's input; `draw` counts the batches of its training run from 1."""
+        offset = 0 if draw == 0 else 99 + draw
+        return ms.Tensor(fill_input(self.meta["input"], self.meta["seed"] + offset))
+
+    def labels(self) -> ms.Tensor:
+        return ms.Tensor(self.arrays["labels"].astype(np.int32))
+
+
+def load_case(name: str) -> Case:
+    meta = json.loads((FOLDER / f"{name}.json").read_text())
+    with np.load(FOLDER / f"{name}.npz") as arrays:
+        return Case(meta, dict(arrays))
+
+
+class _Gradients(nn.Cell):
+    """The training step's own loss and gradients, without the update."""
+
+    def __init__(self, step: TrainStep):
+        super().__init__(auto_prefix=False)
+        self.step = step
+
+    def construct(self, images, labels):
+        return self.step.value_and_grad(images, labels)
+
+
+def create_step(case: Case, net: nn.Cell) -> TrainStep:
+    """The shipped training step with the recipe's decay groups and the case's settings."""
+    adamw = case.meta["adamw"]
+    optimizer = AdamW(decay_groups(net, adamw["weight_decay"]), adamw["lr"], 0.0, *adamw["betas"], adamw["eps"])
+    step = TrainStep(net, create_loss(adamw["label_smoothing"]), optimizer, adamw["clip"])
+    net.set_train(bool(case.meta.get("train_mode")))
+    return step
+
+
+def check_forward(case: Case) -> None:
+    """Logits, pooled features through both public ways, and the loss."""
+    images = case.images()
+    net = case.build()
+    logits = net(images).asnumpy()
+    np.testing.assert_allclose(logits, case.arrays["logits"], rtol=0, atol=1e-4)
+    if "features" not in case.arrays:  # the tiny cases hold logits only
+        return
+    features = case.build(num_classes=0)(images).asnumpy()
+    np.testing.assert_allclose(features, case.arrays["features"], rtol=0, atol=1e-4)
+
+
+def check_gradients(case: Case) -> None:
+    """Loss, the norm of every gradient, and the first entries of each."""
+    net = case.build()
+    optimizer = AdamW(decay_groups(net, 0.0), 0.0)
+    step = TrainStep(net, create_loss(), optimizer)
+    net.set_train(bool(case.meta.get("train_mode")))
+    loss, gradients = _Gradients(step)(case.images(), case.labels())
+    assert abs(float(loss.asnumpy()) - float(case.arrays["loss"])) < 1e-4
+    ours = {p.name: g.asnumpy() for p, g in zip(optimizer.parameters, gradients, strict=True)}
+    names = {name: p.name for name, p in reference_names(net).items() if p.requires_grad}
+    assert set(case.meta["grad_norms"]) == set(names)
+    for name, expected in case.meta["grad_norms"].items():
+        gradient = ours[names[name]]
+        assert abs(np.linalg.norm(gradient) - expected) <= max(1e-3 * expected, 1e-5), name
+        first = case.arrays[f"grad/{name}"]
+        np.testing.assert_allclose(gradient.ravel()[: first.size], first.ravel(), rtol=0, atol=1e-4, err_msg=name)
+    for name, value in case.arrays.items():
+        if name.startswith("buffer/") and not name.endswith("num_batches_tracked"):
+            got = reference_names(net)[name.removeprefix("buffer/")].asnumpy()
+            np.testing.assert_allclose(got, value, rtol=0, atol=1e-3, err_msg=name)
+
+
+def check_training(case: Case) -> None:
+    """The losses of the authors' AdamW run."""
+    step = create_step(case, case.build())
+    losses = [
+        float(step(case.images(draw), case.labels()).asnumpy()) for draw in range(1, case.meta["adamw"]["steps"] + 1)
+    ]
+    np.testing.assert_allclose(losses, case.arrays["adamw_losses"], rtol=0, atol=1e-3)

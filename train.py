@@ -1,0 +1,36 @@
+"""Trains a network: python train.py --config config/demo/ptnt_digits.yaml"""
+
+from dataclasses import dataclass, field
+
+from src.engine.command import run_command  # first: it quiets MindSpore's log before MindSpore is imported
+
+from src.config import parse_command_line  # isort: skip
+from src.engine.run_folder import RunFolder
+from src.engine.training import Training
+
+
+@dataclass
+class TrainOptions:
+    """How to start.
+
+    Args:
+        resume: continue a run: 'auto' (or nothing) from the folder's last checkpoint where there is one, or a path.
+        overwrite: delete the run that the folder already holds, and start anew.
+        profile: record a profile of a few steps after the first.
+    """
+
+    resume: str = field(default="never", metadata={"bare": "auto"})
+    overwrite: bool = False
+    profile: bool = False
+
+
+def main() -> None:
+    config, options, name = parse_command_line(
+        "train.py", "Trains a network and keeps its last and its best checkpoint.", TrainOptions
+    )
+    folder = RunFolder(config.output, name)
+    Training(config, folder, options.resume, options.overwrite, options.profile).run()
+
+
+if __name__ == "__main__":
+    run_command(main)
