@@ -1,19 +1,19 @@
 """Evaluates a checkpoint: python eval.py --config config/demo/ptnt_digits.yaml --checkpoint FILE"""
 
-import json
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from src.engine.command import run_command  # first: it quiets MindSpore's log before MindSpore is imported
 
 from src.checkpoint import load_weights, read_checkpoint  # isort: skip
 from src.config import parse_command_line
-from src.engine.build import create_card, create_eval_loader, open_split, uses_convolution
-from src.engine.device import set_up_device
+from src.engine.build import create_card, create_eval_loader, open_split
 from src.engine.evaluation import evaluate
 from src.engine.progress import Progress
 from src.engine.run_folder import RunFolder
+from src.engine.trained_network import choose_checkpoint, set_up_device_for
 from src.errors import UserError
+from src.json_file import check_json_target, write_json
 
 
 @dataclass
@@ -29,16 +29,18 @@ class EvalOptions:
     json: str | None = None
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     config, options, name = parse_command_line(
-        "eval.py", "Measures accuracy and loss over every validation image exactly once.", EvalOptions
+        "eval.py", "Measures accuracy and loss over every validation image exactly once.", EvalOptions, argv
     )
-    path = Path(options.checkpoint or RunFolder(config.output, name).best)
-    if options.checkpoint is None and not path.exists():
-        raise UserError(f"{path} does not exist: train it with 'python train.py', or give --checkpoint FILE")
+    if options.json is not None:
+        check_json_target(options.json)
+    path = choose_checkpoint(options.checkpoint, RunFolder(config.output, name))
     checkpoint = read_checkpoint(path)
-    settings = set_up_device(config.device, config.seed, uses_convolution(config))
     card = create_card(config, open_split(config, "val").classes)
+    if checkpoint.card is not None and checkpoint.card.model != card.model:
+        raise UserError(f"{path} holds {checkpoint.card.model}, but the configuration names {card.model}")
+    settings = set_up_device_for(card, config)
     net = card.create_network()
     load_weights(net, checkpoint)
     print(f"{settings[0]}; {card.model} from {path}")
@@ -46,15 +48,8 @@ def main() -> None:
     with Progress("evaluate", len(loader) * config.train.batch_size) as progress:
         scores = evaluate(net, loader, progress, config.limit_batches)
     print(scores)
-    if options.json:
-        write_json(Path(options.json), {"model": card.model, "checkpoint": str(path), **scores.to_dict()})
-
-
-def write_json(path: Path, content: dict) -> None:
-    try:
-        path.write_text(json.dumps(content, indent=2) + "\n")
-    except OSError as error:
-        raise UserError(f"--json: cannot write {path}: {error}") from error
+    if options.json is not None:
+        write_json(options.json, {"model": card.model, "checkpoint": str(path), **scores.to_dict()})
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Trains a network: python train.py --config config/demo/ptnt_digits.yaml"""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from src.engine.command import run_command  # first: it quiets MindSpore's log before MindSpore is imported
@@ -24,9 +25,9 @@ class TrainOptions:
     profile: bool = False
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     config, options, name = parse_command_line(
-        "train.py", "Trains a network and keeps its last and its best checkpoint.", TrainOptions
+        "train.py", "Trains a network and keeps its last and its best checkpoint.", TrainOptions, argv
     )
     folder = RunFolder(config.output, name)
     Training(config, folder, options.resume, options.overwrite, options.profile).run()

@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,9 +64,12 @@ def save_checkpoint(
             os.fsync(file.fileno())
         os.replace(beside, path)
     except (OSError, RuntimeError) as error:
-        raise UserError(f"cannot write the checkpoint {path}: {error}; is the folder writable and the disk not full?") from error
+        raise UserError(
+            f"cannot write the checkpoint {path}: {error}; is the folder writable and the disk not full?"
+        ) from error
     finally:
-        beside.unlink(missing_ok=True)
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
 
 
 def read_checkpoint(path: str | Path) -> Checkpoint:

@@ -33,7 +33,7 @@ class ModelCard:
     std: tuple[float, ...]
     crop_pct: float
     resize: str = (
-        "short side to floor(side / crop_pct) with antialiased bicubic (Pillow), then centre crop; "
+        "scaled to cover floor(side / crop_pct) of both sides with antialiased bicubic (Pillow), then centre crop; "
         "pixels / 255, minus mean, divided by std; channels first"
     )
 

@@ -441,7 +441,7 @@ def _open_zip(file: BinaryIO, size: int) -> tuple[Any, dict[str, _Block]]:
     prefix = pickles[0].removesuffix("data.pkl")
     if f"{prefix}constants.pkl" in members:
         raise UserError(f"expected a dict of tensors, but the file is a TorchScript program; {_RESAVE}")
-    order = members.get(f"{prefix}byteorder")  # absent before 2.1
+    order = members.get(f"{prefix}byteorder")  # absent in older files
     if order and _read_block(file, order, limit=16) != b"little":
         raise UserError(f"expected little-endian weights, got big-endian ones; {_RESAVE} on a common machine")
     content = _Pickle(_read_block(file, members[pickles[0]], limit=_MAX_PICKLE)).load()
@@ -469,9 +469,10 @@ def _zip_members(file: BinaryIO, size: int) -> dict[str, _Block]:
     for _ in range(count):
         entry = struct.unpack_from("<4s4x2H4x3L3H8xL", directory, at)
         mark, flags, method, crc, packed, unpacked, name_length, extra_length, comment_length, offset = entry
-        name = directory[at + 46 :][:name_length].decode("latin-1")
-        extra = directory[at + 46 + name_length :][:extra_length]
-        at += 46 + name_length + extra_length + comment_length
+        name_end = at + 46 + name_length
+        name = directory[at + 46 : name_end].decode("latin-1")
+        extra = directory[name_end : name_end + extra_length]
+        at = name_end + extra_length + comment_length
         unpacked, packed, offset = _zip64_values(extra, unpacked, packed, offset)
         if mark != b"PK\1\2" or name in members or offset > size:
             raise ValueError("the zip directory is inconsistent")
@@ -487,11 +488,12 @@ def _zip_members(file: BinaryIO, size: int) -> dict[str, _Block]:
 def _zip64_values(extra: bytes, *values: int) -> list[int]:
     """`values`, those that are 0xFFFFFFFF replaced by the 64-bit ones of a member's extra field 1, in this order."""
     wide: list[int] = []
-    while len(extra) >= 4:
-        tag, length = struct.unpack_from("<2H", extra)
+    at = 0
+    while at + 4 <= len(extra):
+        tag, length = struct.unpack_from("<2H", extra, at)
         if tag == 1:
-            wide = list(struct.unpack_from(f"<{length // 8}Q", extra, 4))
-        extra = extra[4 + length :]
+            wide = list(struct.unpack_from(f"<{length // 8}Q", extra, at + 4))
+        at += 4 + length
     return [wide.pop(0) if value == 0xFFFFFFFF else value for value in values]
 
 

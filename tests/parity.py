@@ -39,7 +39,7 @@ class Case:
             kwargs["se"] = bool(kwargs["se"])
         factory = self.meta["factory"]
         create = NETWORKS[factory] if factory in NETWORKS else lambda **kw: create_model(factory, **kw)
-        net = create(**kwargs, **arguments)
+        net = create(**{**kwargs, **arguments})
         seed = self.meta["seed"]
         weights = {name: fill_parameter(name, shape, seed) for name, shape in self.meta["state_dict"]}
         if arguments.get("num_classes") == 0:
@@ -110,16 +110,23 @@ def check_gradients(case: Case) -> None:
         assert abs(np.linalg.norm(gradient) - expected) <= max(1e-3 * expected, 1e-5), name
         first = case.arrays[f"grad/{name}"]
         np.testing.assert_allclose(gradient.ravel()[: first.size], first.ravel(), rtol=0, atol=1e-4, err_msg=name)
-    for name, value in case.arrays.items():
-        if name.startswith("buffer/") and not name.endswith("num_batches_tracked"):
-            got = reference_names(net)[name.removeprefix("buffer/")].asnumpy()
-            np.testing.assert_allclose(got, value, rtol=0, atol=1e-3, err_msg=name)
 
 
 def check_training(case: Case) -> None:
-    """The losses of the authors' AdamW run."""
-    step = create_step(case, case.build())
+    """The losses of the authors' AdamW run, and the batch-norm statistics after it.
+
+    A bias directly before a batch norm has a true gradient of zero: AdamW moves it by rounding noise, at most lr a
+    step, and the running mean follows it. Its tolerance is widened by that.
+    """
+    net = case.build()
+    step = create_step(case, net)
     losses = [
         float(step(case.images(draw), case.labels()).asnumpy()) for draw in range(1, case.meta["adamw"]["steps"] + 1)
     ]
     np.testing.assert_allclose(losses, case.arrays["adamw_losses"], rtol=0, atol=1e-3)
+    drift = case.meta["adamw"]["lr"] * case.meta["adamw"]["steps"]
+    for name, value in case.arrays.items():
+        if name.startswith("buffer/"):
+            got = reference_names(net)[name.removeprefix("buffer/")].asnumpy()
+            atol = 1e-3 + (drift if name.endswith("running_mean") else 0.0)
+            np.testing.assert_allclose(got, value, rtol=0, atol=atol, err_msg=name)

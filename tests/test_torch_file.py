@@ -238,9 +238,24 @@ def test_prefix_is_stripped_only_where_every_name_has_it(read):
     assert list(every.tensors) == ["a", "b"] and every.prefix_stripped and every.ignored == ["epoch"]
 
 
-def test_arrays_cannot_be_changed(read):
-    with pytest.raises(ValueError, match="read-only"):
-        read(zip_file(dict_of({"w": vector()}), THREE)).tensors["w"][0] = 0
+def test_arrays_cannot_be_changed():
+    """Tensors that share a storage share memory: a change to one would be a change to another."""
+    for name, array in read_weights(FOLDER / "types_zip.pth").tensors.items():
+        assert not array.flags.writeable, name
+
+
+def test_missing_and_unusable_storages_are_named(read):
+    assert "storage 7 is missing" in refused(read, zip_file(dict_of({"w": vector("7")}), THREE))
+    tuple_for_a_key = legacy_file(b"}", {"0": THREE["0"]}).replace(text("0"), b")\x85")
+    assert "the list of storages holds something that is no text" in refused(read, tuple_for_a_key)
+
+
+def test_zip_file_with_64_bit_entries(read, monkeypatch):
+    """As files above 4 GiB have them: sizes and offsets in an extra field."""
+    monkeypatch.setattr(zipfile, "ZIP64_LIMIT", 10)
+    data = zip_file(dict_of({"w": vector()}), THREE)
+    assert data.count(struct.pack("<2L", 2**32 - 1, 2**32 - 1)) >= 2
+    np.testing.assert_array_equal(read(data).tensors["w"], [1, 2, 3])
 
 
 def test_unused_storages_are_not_read(read):
@@ -479,8 +494,17 @@ def test_whole_module_of_ones_own_in_a_legacy_file(read):
     assert "one whole pickled object made by '__main__.Net'" in refused(read, legacy_file(module, {}))
 
 
+def strided(shape: tuple, strides: tuple, offset: int) -> bytes:
+    """A file with a tensor that reaches just beyond a storage of three elements."""
+    return zip_file(dict_of({"w": tensor(storage("Float", "0", 3), shape, strides, offset)}), THREE)
+
+
 HUGE = 2**62
 LYING = {
+    "one element too many": strided((4,), (1,), 0),
+    "one element too far": strided((3,), (1,), 1),
+    "a number behind the end": strided((), (), 3),
+    "rows that overlap the end": strided((2, 2), (2, 1), 0),
     "tensor larger than its storage": zip_file(dict_of({"w": tensor(storage("Float", "0", 3), (HUGE,), (1,))}), THREE),
     "one element repeated": zip_file(dict_of({"w": tensor(storage("Float", "0", 3), (10**5, 10**5), (0, 0))}), THREE),
     "storage larger than its member": zip_file(dict_of({"w": tensor(storage("Float", "0", HUGE), (3,), (1,))}), THREE),
@@ -494,7 +518,13 @@ LYING = {
     "integer of 2 GiB": zip_file(b"\x8b\xff\xff\xff\x7f\x01", {}),
     "memo index": zip_file(b"}r\xff\xff\xff\x7f0", {}),
     "member size": GOOD_ZIP.replace(struct.pack("<2L", 12, 12), struct.pack("<2L", 2**31, 2**31)),
-    "safetensors header": struct.pack("<Q", 2**40) + b"{}" + bytes(100),
+    "member without its header": GOOD_ZIP.replace(b"PK\3\4", b"PK\3\5", 2).replace(b"PK\3\5", b"PK\3\4", 1),
+    "two members of one name": zip_file(dict_of({"w": vector()}), THREE | {"1": THREE["0"]}).replace(
+        b"data/1", b"data/0"
+    ),
+    "zip directory": GOOD_ZIP[:-10] + struct.pack("<L", 2**28) + GOOD_ZIP[-6:],
+    "safetensors header": struct.pack("<Q", 2**28) + b"{}" + bytes(100),
+    "safetensors header of 3 MiB": safetensors_file(b"{" + b" " * (3 << 20) + b"}", b""),
     "safetensors shape": safetensors_file({"w": {"dtype": "F32", "shape": [HUGE], "data_offsets": [0, 12]}}, bytes(12)),
     "safetensors span": safetensors_file({"w": {"dtype": "U8", "shape": [HUGE], "data_offsets": [0, HUGE]}}, bytes(12)),
     "safetensors overlap": safetensors_file(
@@ -503,8 +533,8 @@ LYING = {
     "safetensors gap": safetensors_file({"w": {"dtype": "U8", "shape": [11], "data_offsets": [1, 12]}}, bytes(12)),
     "safetensors rest": safetensors_file({"w": {"dtype": "U8", "shape": [11], "data_offsets": [0, 11]}}, bytes(12)),
     "safetensors name twice": safetensors_file(
-        b'{"w":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"w":{"dtype":"U8","shape":[1],"data_offsets":[1,2]}}',
-        b"01",
+        b'{"w":{"dtype":"U8","shape":[0],"data_offsets":[0,0]},"w":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}',
+        b"0",
     ),
     "safetensors size that is no number": safetensors_file(
         {"w": {"dtype": "U8", "shape": [True], "data_offsets": [0, 1]}}, b"0"
@@ -515,12 +545,10 @@ LYING = {
     "safetensors nesting": safetensors_file(b"{" + b'"a":{' * 10**5, b""),
     "negative offset": zip_file(dict_of({"w": tensor(storage("Float", "0", 3), (1,), (1,), offset=-1)}), THREE),
     "negative stride": zip_file(dict_of({"w": tensor(storage("Float", "0", 3), (3,), (-1,), offset=2)}), THREE),
-    "storage that is not there": zip_file(dict_of({"w": vector("7")}), THREE),
     "view outside": legacy_file(
         dict_of({"w": tensor(storage("Float", "0", 3, tuple_of(text("v"), number(2), number(2))), (2,), (1,))}), THREE
     ),
     "key that is a tuple": zip_file(b"})\x85K\x01s", {}),  # hashing one of 400,000 levels ends the process
-    "storage key that is a tuple": legacy_file(b"}", {"0": THREE["0"]}).replace(text("0"), b")\x85"),
     "name of a million tuples": zip_file(b")" + b"q\x00h\x00\x86" * 20 + text("x") + b"\x93", {}),
     "end without a start": zip_file(b"tttt", {}),
 }
@@ -542,6 +570,15 @@ def test_lying_file_is_refused_without_taking_memory(read, name):
     data = LYING[name]
     with memory(limit=80 * len(data) + 2**20):
         assert "damaged or cut short" in refused(read, data)
+
+
+def test_long_zip_directory_is_refused(read):
+    """5 MiB of entries, each of which would take several times its length in memory."""
+    entry = struct.pack("<4s4x2H4x3L3H8xL", b"PK\1\2", 0, 0, 0, 0, 0, 4, 0, 0, 0)
+    directory = b"".join(entry + b"%04x" % i for i in range(2**16)) + bytes(2 << 20)
+    data = b"PK\3\4" + bytes(26) + directory + struct.pack("<4s6xHLLH", b"PK\5\6", 2**16 - 1, len(directory), 30, 0)
+    with memory(limit=2**20):
+        assert "the zip directory is declared as" in refused(read, data)
 
 
 def test_members_that_share_their_bytes(read):

@@ -60,7 +60,7 @@ class ImageFolder:
         empty = []
         for name in own_classes:
             before = len(self._images)
-            for file in sorted(_files(folder, name, ())):
+            for file in _files(folder, name, ()):
                 (self._images if _is_image(file, endings) else self.ignored).append(file)
             num_images = len(self._images) - before
             self._labels += [label_of[name]] * num_images
@@ -100,7 +100,7 @@ def _class_folders(folder: Path) -> tuple[list[str], list[str]]:
 
 
 def _files(folder: Path, inside: str, parents: tuple[str, ...]) -> Iterator[str]:
-    """Files below folder/inside, relative to `folder`; `parents` are real paths, against links that lead in circles."""
+    """Files below folder/inside, sorted, relative to `folder`; `parents` are real paths, against circular links."""
     real = os.path.realpath(folder / inside)
     if real in parents:
         return

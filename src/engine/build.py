@@ -39,11 +39,6 @@ def create_card(config: Config, classes: Sequence[str]) -> ModelCard:
     )
 
 
-def uses_convolution(config: Config) -> bool:
-    """Whether the network of `config` holds convolutions; needed before it is built."""
-    return get_variant(config.model.name).network.uses_convolution
-
-
 def create_training_network(config: Config, card: ModelCard) -> nn.Cell:
     """The network of `card` with the dropout rates of `config` and random weights."""
     model = config.model

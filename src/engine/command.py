@@ -1,6 +1,7 @@
 """The frame of every root script: quiet framework, wrong input as one line, exit codes."""
 
 import os
+import signal
 import sys
 from collections.abc import Callable
 
@@ -11,7 +12,8 @@ from src.errors import UserError
 
 def run_command(main: Callable[[], int | None]) -> None:
     """Runs `main` and ends the process: 0 or what `main` returns; 2 after wrong input, told in one message on stderr;
-    130 after Ctrl-C."""
+    130 after Ctrl-C, which MindSpore turns into SIGTERM once a graph has run."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         code = main()
     except UserError as error:

@@ -14,15 +14,15 @@ from src.engine.build import (
     create_train_loader,
     create_training_network,
     open_split,
-    uses_convolution,
 )
 from src.engine.curves import draw_curves
-from src.engine.device import current_device, set_up_device
+from src.engine.device import current_device
 from src.engine.environment import describe_environment
 from src.engine.evaluation import Scores, evaluate
 from src.engine.progress import Progress, print_line
 from src.engine.run_folder import RunFolder
 from src.engine.train_step import TrainStep
+from src.engine.trained_network import set_up_device_for
 from src.errors import UserError
 from src.loss import create_loss
 from src.lr_schedule import WarmupCosine
@@ -50,8 +50,8 @@ class Training:
     ):
         self.config, self.folder, self.profile = config, folder, profile
         checkpoint_path = self._checkpoint_to_resume(resume)
-        settings = set_up_device(config.device, config.seed, uses_convolution(config))
         self.card = create_card(config, open_split(config, "train").classes)
+        settings = set_up_device_for(self.card, config)
         self.train_loader = create_train_loader(config, self.card)
         self.eval_loader = create_eval_loader(config, self.card)
         self.steps_per_epoch = min(len(self.train_loader), config.limit_batches or len(self.train_loader))
@@ -87,7 +87,7 @@ class Training:
         self._tell(
             f"{self.card.model}, {len(self.card.classes)} classes, "
             f"{sum(p.size for p in self.net.trainable_params()):,} trainable parameters; "
-            f"{self.epochs} epochs of {self.steps_per_epoch} steps of {config.train.batch_size} images; run in {folder.path}"
+            f"{self.epochs} epochs of {self.steps_per_epoch} steps of {config.train.batch_size} images"
         )
 
     def run(self) -> Scores:

@@ -20,11 +20,17 @@ def relative(dataset, root):
 
 
 def test_sorted_classes_nested_folders_and_endings(tmp_path):
-    put(tmp_path, "train/b/2.JPEG", "train/b/deep/er/1.png", "train/a/x.webp", "train/b/1.bmp")
+    put(tmp_path, "train/b/2.JPEG", "train/b/deep/er/2.png", "train/b/deep/er/1.png", "train/a/x.webp", "train/b/1.bmp")
     train = ImageFolder(tmp_path, "train")
     assert train.classes == ["a", "b"]
-    assert relative(train, tmp_path) == ["train/a/x.webp", "train/b/1.bmp", "train/b/2.JPEG", "train/b/deep/er/1.png"]
-    assert [train.label(i) for i in range(4)] == [0, 1, 1, 1]
+    assert relative(train, tmp_path) == [
+        "train/a/x.webp",
+        "train/b/1.bmp",
+        "train/b/2.JPEG",
+        "train/b/deep/er/1.png",
+        "train/b/deep/er/2.png",
+    ]
+    assert [train.label(i) for i in range(5)] == [0, 1, 1, 1, 1]
     image, label = train[1]
     assert (image.getpixel((0, 0)), label) == ((len("train/b/1.bmp"), 0, 0), 1)
     assert train.ignored == []

@@ -107,6 +107,15 @@ def test_dropped_in_a_reference_cycle():
     gc.collect()
 
 
+def test_closed_from_one_of_its_threads():
+    """As the garbage collector may do."""
+    close = []
+    results = ParallelMap(lambda job: close[0](), range(3), workers=2, ahead=1)
+    close.append(results.close)
+    assert next(results) is None
+    assert list(results) == []
+
+
 REPOSITORY = Path(__file__).parents[2]
 SLOW = """
 import sys, time

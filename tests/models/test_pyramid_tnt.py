@@ -110,3 +110,15 @@ def test_batch_norm_modes(batch_norm, tracks, trained):
     in_evaluation = net.set_train(False)(images).asnumpy()
     assert np.allclose(in_training, in_evaluation, atol=1e-6) == (not tracks)
     assert any(p.name == "patch_embed.common_conv.1.gamma" for p in net.trainable_params()) == trained
+
+
+def test_running_statistics_keep_nine_tenths_and_take_the_unbiased_variance(mode):
+    """As PyTorch: running = 0.9 running + 0.1 batch, with n - 1 in the variance."""
+    net = PyramidTNT(image_size=32, **TINY).set_train()
+    images = np.random.RandomState(0).randn(2, 3, 32, 32).astype(np.float32)
+    conv, norm, _ = net.patch_embed.common_conv
+    x = conv(ms.Tensor(images)).asnumpy()  # 2 4 16 16
+    net(ms.Tensor(images))
+    np.testing.assert_allclose(norm.moving_mean.asnumpy(), 0.1 * x.mean(axis=(0, 2, 3)), atol=1e-5)
+    variance = 0.9 + 0.1 * x.var(axis=(0, 2, 3), ddof=1)
+    np.testing.assert_allclose(norm.moving_variance.asnumpy(), variance, atol=1e-5)

@@ -1,0 +1,46 @@
+"""JSON files that appear whole or not at all."""
+
+import json
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from src.errors import UserError
+
+
+def to_json(content: Any) -> str:
+    """Indented JSON with a final newline. What UTF-8 cannot hold (odd bytes of file names) is escaped."""
+    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    return text.encode("utf-8", "backslashreplace").decode()  # a lone surrogate becomes \udcXX, which JSON reads back
+
+
+def check_json_target(path: str | Path) -> None:
+    """Refuses, before the work is done, a file that `write_json` could not write.
+
+    Raises:
+        UserError: the folder is missing or cannot be written, or `path` is a folder.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise UserError(f"cannot write {path}: it is a folder; give the name of a file")
+    if not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
+        raise UserError(f"cannot write {path}: {path.parent} is not a folder that can be written")
+
+
+def write_json(path: str | Path, content: Any) -> None:
+    """Writes `content` beside `path` and renames it.
+
+    Raises:
+        UserError: the file cannot be written; an older one at `path` is intact.
+    """
+    path = Path(path)
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        beside.write_text(to_json(content), encoding="utf-8")
+        os.replace(beside, path)
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror}") from error
+    finally:
+        with suppress(OSError):
+            beside.unlink()

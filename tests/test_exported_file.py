@@ -1,0 +1,68 @@
+"""Damaged, missing and exchanged files are told in one line."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from src.errors import UserError
+from src.exported_file import load_exported, read_sidecar, sha256_of
+from src.model_card import ModelCard
+
+CARD = ModelCard("tnt_ti_patch16_224", {}, ["a", "b"], (32, 32), 3, (0.5,) * 3, (0.5,) * 3, 0.9)
+
+
+def write_pair(**changes):
+    Path("x.mindir").write_bytes(b"network")
+    content = {
+        "sha256": sha256_of(Path("x.mindir")),
+        "model": CARD.to_dict(),
+        "input": {"shape": [None, 3, 32, 32]},
+        **changes,
+    }
+    Path("x.mindir.json").write_text(json.dumps(content))
+
+
+def test_sidecar():
+    write_pair()
+    sidecar = read_sidecar("x.mindir")
+    assert sidecar.card == CARD and sidecar.batch_size is None
+
+
+def test_sha256_of():
+    Path("abc").write_text("abc")
+    assert sha256_of(Path("abc")) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def test_missing_files():
+    with pytest.raises(UserError, match="model file x.mindir does not exist"):
+        read_sidecar("x.mindir")
+    write_pair()
+    Path("x.mindir.json").unlink()
+    with pytest.raises(UserError, match="x.mindir.json does not exist: it holds the labels"):
+        read_sidecar("x.mindir")
+    with pytest.raises(UserError, match="is no file"):
+        read_sidecar(".")
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", "5", '{"model": {}, "input": {"shape": []}, "sha256": ""}'])
+def test_damaged_sidecar(text):
+    write_pair()
+    Path("x.mindir.json").write_text(text)
+    with pytest.raises(UserError, match=r"x\.mindir\.json"):
+        read_sidecar("x.mindir")
+
+
+def test_file_of_another_export():
+    write_pair()
+    Path("x.mindir").write_bytes(b"networ")
+    with pytest.raises(UserError, match="x.mindir is damaged, or not the file that x.mindir.json describes"):
+        read_sidecar("x.mindir")
+
+
+def test_not_a_mindir_file():
+    Path("x.mindir").write_bytes(b"network")
+    with pytest.raises(UserError, match="x.mindir is not a MINDIR file"):
+        load_exported("x.mindir")
+    with pytest.raises(UserError, match="x.onnx cannot be run here"):
+        load_exported("x.onnx")
