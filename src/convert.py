@@ -1,4 +1,4 @@
-"""The authors' PyTorch weights in our networks."""
+"""The authors' PyTorch weights in our networks, and back."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,6 +9,7 @@ from mindspore import Parameter, Tensor, nn
 from src.errors import UserError
 
 _NORM_NAMES = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
+_BATCH_COUNT = "num_batches_tracked"
 
 
 @dataclass
@@ -36,8 +37,23 @@ def reference_names(net: nn.Cell) -> dict[str, Parameter]:
     return names
 
 
+def reference_weights(net: nn.Cell) -> dict[str, np.ndarray]:
+    """What `net` would have as a PyTorch state dict of the authors' network.
+
+    The same values bit for bit, by the authors' names. Batch norm's `num_batches_tracked` is 0: we do not count, and
+    with a constant momentum nothing depends on it.
+    """
+    weights = {name: parameter.asnumpy() for name, parameter in reference_names(net).items()}
+    for name, cell in net.cells_and_names():
+        if isinstance(cell, nn.BatchNorm2d):
+            weights[f"{name}.{_BATCH_COUNT}"] = np.array(0, np.int64)
+    return weights
+
+
 def load_reference_weights(net: nn.Cell, weights: Mapping[str, np.ndarray]) -> LoadReport:
     """Fills `net` from the authors' arrays, strictly: every parameter is filled and every array is used.
+
+    Arrays for another image size are fitted by `resize_weights` before.
 
     Args:
         net: a network of `create_model`.
@@ -52,20 +68,22 @@ def load_reference_weights(net: nn.Cell, weights: Mapping[str, np.ndarray]) -> L
     """
     parameters = reference_names(net)
     report = LoadReport()
-    problems = []
+    unexpected, reshaped = [], []
     for name, value in weights.items():
         parameter = parameters.get(name)
         if parameter is not None and tuple(parameter.shape) == tuple(value.shape):
             report.loaded[name] = parameter.name
         elif parameter is not None:
-            problems.append(f"{name}: expected shape {tuple(parameter.shape)}, got {tuple(value.shape)}")
-        elif name.endswith(".num_batches_tracked"):
+            reshaped.append(f"{name} {tuple(value.shape)} for {tuple(parameter.shape)}")
+        elif name.endswith(f".{_BATCH_COUNT}"):
             report.unused[name] = "counts batches; the running averages have a constant momentum"
         else:
-            problems.append(f"{name}: unexpected, the network has no such parameter")
-    problems += [f"{name}: missing" for name in parameters if name not in weights]
-    if problems:
-        raise UserError("these weights do not fit the network:\n  " + "\n  ".join(problems))
+            unexpected.append(f"{name} {tuple(value.shape)}")
+    missing = [f"{name} {tuple(p.shape)}" for name, p in parameters.items() if name not in weights]
+    if missing or unexpected or reshaped:
+        groups = {"missing": missing, "unexpected": unexpected, "of another shape": reshaped}
+        found = [f"{len(names)} {kind}: {', '.join(names)}" for kind, names in groups.items() if names]
+        raise UserError(f"the weights do not fit the network: {'; '.join(found)}")
     for name in report.loaded:
         parameter = parameters[name]
         parameter.set_data(Tensor(np.asarray(weights[name], dtype=np.float32), parameter.dtype))

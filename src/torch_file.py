@@ -176,10 +176,10 @@ def _read(file: BinaryIO, size: int, key: str | None) -> WeightFile:
     head = file.read(512)
     if head.startswith((b"PK\3\4", b"PK\5\6")):
         content, blocks = _open_zip(file, size)
+    elif head[8:9] == b"{" and not _is_text(head):  # before pickles: the header's size may begin with their \x80
+        content, blocks = _open_safetensors(file, size)
     elif head.startswith(b"\x80"):
         content, blocks = _open_legacy(file, size)
-    elif head[8:9] == b"{" and not _is_text(head):
-        content, blocks = _open_safetensors(file, size)
     else:
         raise UserError(f"expected a PyTorch or safetensors weight file, but {_describe(head)}")
 

@@ -8,8 +8,10 @@ Shapes: B batch, N sentences (H_out x W_out), M = 16 words a sentence (4 x 4), C
 S keys after spatial reduction.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
+import numpy as np
 from mindspore import Parameter, nn, ops
 from mindspore.common.initializer import Normal, initializer
 
@@ -21,6 +23,7 @@ from src.layers.image_size import to_height_width
 from src.layers.linear import Linear
 from src.layers.mlp import Mlp
 from src.layers.norm import BATCH_NORM_MODES, BatchNorm2d, LayerNorm
+from src.layers.pos_embed import resize_pos_embed, resize_relative_pos
 from src.layers.squeeze_excitation import SqueezeExcitation
 from src.models.variant import FeatureInfo, Variant
 
@@ -299,6 +302,14 @@ class SentenceAggregation(nn.Cell):
         return x.reshape(-1, d, height * width).swapaxes(1, 2)
 
 
+def stage_grids(image_size: tuple[int, int]) -> tuple[tuple[int, int], ...]:
+    """(H_out, W_out) of each stage for images of (height, width) pixels; merging rounds up."""
+    grids = [(image_size[0] // STEM_STRIDE, image_size[1] // STEM_STRIDE)]
+    for _ in range(3):
+        grids.append((-(-grids[-1][0] // 2), -(-grids[-1][1] // 2)))
+    return tuple(grids)
+
+
 class PyramidTNT(nn.Cell):
     """PyramidTNT, (B, in_channels, H, W) -> (B, K); with `num_classes=0` features (B, D of the last stage).
 
@@ -365,13 +376,12 @@ class PyramidTNT(nn.Cell):
             if any(d % h for d, h in zip(dims, heads, strict=True)):
                 raise UserError(f"{kind}_dims: expected multiples of {kind}_heads {list(heads)}, got {list(dims)}")
 
-        grids = [tuple(side // STEM_STRIDE for side in self.image_size)]
-        for _ in range(3):
-            grids.append(tuple(-(-side // 2) for side in grids[-1]))
+        grids = stage_grids(self.image_size)
         for grid, ratio in zip(grids, sr_ratios, strict=True):
             if grid[0] % ratio or grid[1] % ratio:
                 raise UserError(f"sr_ratios: {ratio} does not divide its stage's grid of {grid[0]} x {grid[1]} tokens")
-        self.grid_sizes = tuple(grids)
+        self.grid_sizes = grids
+        self.sr_ratios = tuple(sr_ratios)
         self.num_classes = num_classes
         self.feature_info = tuple(FeatureInfo(dim, STEM_STRIDE * 2**i) for i, dim in enumerate(outer_dims))
 
@@ -412,6 +422,25 @@ class PyramidTNT(nn.Cell):
     def no_weight_decay(self) -> set[str]:
         """Parameters that the authors exempt from weight decay although they have more than one dimension."""
         return {"outer_pos", "inner_pos"}
+
+    def table_resizers(self, image_size: tuple[int, int]) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
+        """For each table whose size follows the image's, what makes one of this network's size of it.
+
+        Args:
+            image_size: (height, width) in pixels that the tables at hand are for.
+        """
+        old_grids, new_grids = stage_grids(image_size), self.grid_sizes
+        resizers = {"outer_pos": lambda table: resize_pos_embed(table, old_grids[0], new_grids[0], num_prefix_tokens=0)}
+        for i, ratio in enumerate(self.sr_ratios):
+            old_keys, new_keys = ((grid[0] // ratio, grid[1] // ratio) for grid in (old_grids[i], new_grids[i]))
+            resizers[f"stages.{i}.relative_pos"] = partial(
+                resize_relative_pos,
+                old_query_grid=old_grids[i],
+                old_key_grid=old_keys,
+                new_query_grid=new_grids[i],
+                new_key_grid=new_keys,
+            )
+        return resizers
 
     def forward_stages(self, images, num_stages: int):
         """Sentences after each of the first `num_stages` stages, (B, N, D) each, before the final norm."""

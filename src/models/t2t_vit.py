@@ -8,8 +8,9 @@ Shapes: B batch, N tokens of the image (H/16 * W/16), L = N + 1 tokens with the 
 K classes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+import numpy as np
 from mindspore import Parameter, Tensor, nn, ops
 from mindspore.common.initializer import Normal, initializer
 
@@ -78,6 +79,14 @@ class _Backbone(nn.Cell):
     def no_weight_decay(self) -> set[str]:
         """Parameters that the authors exempt from weight decay although they have more than one dimension."""
         return {"cls_token"}
+
+    def table_resizers(self, image_size: tuple[int, int]) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
+        """For each table whose size follows the image's, what makes one of this network's size of it.
+
+        Args:
+            image_size: (height, width) in pixels that the tables at hand are for; sinusoids are computed anew.
+        """
+        return {"pos_embed": lambda table: sinusoid_table(*self.pos_embed.shape[1:])[None]}
 
     def embed(self, images):
         """(B, in_channels, H, W) -> class token and tokens with their positions, (B, L, D)."""

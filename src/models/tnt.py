@@ -8,8 +8,9 @@ Shapes: B batch, N sentences, M words a sentence, L = N + 1 tokens with the clas
 K classes, P patch side.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+import numpy as np
 from mindspore import Parameter, nn, ops
 from mindspore.common.initializer import Normal, initializer
 
@@ -20,6 +21,7 @@ from src.layers.image_size import to_height_width
 from src.layers.linear import Linear
 from src.layers.mlp import Mlp
 from src.layers.norm import LayerNorm
+from src.layers.pos_embed import resize_pos_embed
 from src.layers.squeeze_excitation import SqueezeExcitation
 from src.layers.unfold import UnfoldConv2d
 from src.models.variant import FeatureInfo, Variant
@@ -213,6 +215,7 @@ class TNT(nn.Cell):
         if any(not 1 <= number <= depth for number in inner_blocks):
             raise UserError(f"inner_blocks: blocks are counted from 1 to {depth}, got {list(inner_blocks)}")
         self.image_size = (height, width)
+        self.patch_size = patch_size
         self.grid_size = (height // patch_size, width // patch_size)
         self.num_classes = num_classes
         self.num_patches = self.grid_size[0] * self.grid_size[1]
@@ -258,6 +261,18 @@ class TNT(nn.Cell):
     def no_weight_decay(self) -> set[str]:
         """Parameters that the authors exempt from weight decay although they have more than one dimension."""
         return {"outer_pos", "inner_pos", "cls_token"}
+
+    def table_resizers(self, image_size: tuple[int, int]) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
+        """For each table whose size follows the image's, what makes one of this network's size of it.
+
+        Args:
+            image_size: (height, width) in pixels that the tables at hand are for.
+        """
+        old_grid = (image_size[0] // self.patch_size, image_size[1] // self.patch_size)
+        return {
+            "outer_pos": lambda table: resize_pos_embed(table, old_grid, self.grid_size, num_prefix_tokens=1),
+            "outer_tokens": lambda table: np.zeros(self.outer_tokens.shape, np.float32),  # zeros at every size
+        }
 
     def embed(self, images):
         """(B, in_channels, H, W) -> words (B*N, M, C) and tokens (B, L, D), positions added."""

@@ -1,0 +1,282 @@
+"""Times a network: python benchmarks/step_time.py tnt_s_patch16_224 --batch_size 8
+
+Inference and training are measured one after the other, each in a process of its own, so that compilation is cold and
+the peak of resident memory is that of one of them (of the host: a GPU's or NPU's own memory is not in it). Training is
+one whole step of the recipe: forward, loss, gradients, AdamW.
+
+- compile time: the first call minus a later one.
+- step time: the median of several steps after warm-up, from input tensors to the result on the host.
+- share: multiply-adds / step time / rate, where rate is what this machine reaches in a plain matrix product: the best of
+  20 NumPy `a @ b`, float32, 2048 x 2048, with the same number of threads, between the steps. Training counts three times
+  the forward's multiply-adds; what counts as one is said in src/complexity.py. MindSpore's own matrix product is timed
+  beside it.
+
+Only figures from an otherwise idle machine mean anything. Linux only (resident memory is read from /proc).
+"""
+
+import argparse
+import os
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from src.engine.command import run_command  # first: it quiets MindSpore's log before MindSpore is imported
+
+import mindspore as ms  # isort: skip
+import numpy as np
+import yaml
+from mindspore import ops
+
+from src.complexity import count
+from src.config import Config
+from src.engine.device import current_device, set_up_device
+from src.engine.environment import describe_environment
+from src.engine.train_step import TrainStep
+from src.errors import UserError
+from src.json_file import check_json_target, write_json
+from src.loss import create_loss
+from src.models import create_model, get_variant
+from src.optimizer import AdamW, decay_groups
+
+SIDE = 2048
+NUMPY_PRODUCTS = 20
+MINDSPORE_PRODUCTS = 5
+WARM_UP_STEPS = 2
+PAUSE = 0.1
+"""Seconds before each timing: idle threads of NumPy and MindSpore wait in a loop for a while, and would disturb."""
+
+KINDS = {"inference": 1, "training": 3}
+"""What is measured, and its multiply-adds as a multiple of the forward's."""
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Inference or training of one network.
+
+    Attributes:
+        device: where it ran.
+        image_size: (height, width) in pixels.
+        multiply_adds: of one step, all images of the batch.
+        compile_seconds: first call minus a later one.
+        step_seconds: median.
+        times: seconds of each step.
+        images_per_second: batch size / step time.
+        peak_memory_bytes: most resident memory of the process, compilation included.
+        numpy_rate, mindspore_rate: multiply-adds a second of the best matrix product.
+        share: of NumPy's rate.
+    """
+
+    device: str
+    image_size: tuple[int, int]
+    multiply_adds: int
+    compile_seconds: float
+    step_seconds: float
+    times: list[float]
+    images_per_second: float
+    peak_memory_bytes: int
+    numpy_rate: float
+    mindspore_rate: float
+    share: float
+
+
+def measure(
+    kind: str, model: str, arguments: dict[str, Any], batch_size: int, num_steps: int, device: str | None
+) -> Measurement:
+    """Measures one of `KINDS`. Meant for a fresh process.
+
+    Args:
+        kind: 'inference' or 'training'.
+        model: one of `list_models()`.
+        arguments: for `create_model`.
+        batch_size: images a step.
+        num_steps: steps that are timed.
+        device: CPU, GPU or Ascend; what is there when None.
+
+    Raises:
+        UserError: the network cannot be built, or the device is not there.
+    """
+    config = Config()
+    for line in set_up_device(device, config.seed, get_variant(model).network.uses_convolution):
+        _tell(kind, line)
+    net = create_model(model, **{"drop_path_rate": config.model.drop_path_rate, **arguments})
+    multiply_adds = KINDS[kind] * batch_size * count(net).total
+    shape = (batch_size, arguments.get("in_channels", config.model.in_channels), *net.image_size)
+    images = ms.Tensor(np.random.default_rng(config.seed).standard_normal(shape, np.float32))
+    labels = ms.Tensor(np.arange(batch_size, dtype=np.int32) % max(net.num_classes, 1))
+    if kind == "training":
+        optimizer = AdamW(decay_groups(net, config.optimizer.weight_decay), config.optimizer.lr)
+        cell = TrainStep(net, create_loss(config.train.label_smoothing), optimizer, config.optimizer.clip_norm)
+        inputs = (images, labels)
+    else:
+        cell, inputs = net.set_train(False), (images,)
+
+    def step():
+        cell(*inputs).asnumpy()
+
+    _tell(kind, "compiling")
+    first = _time(step)
+    for _ in range(WARM_UP_STEPS):
+        _time(step)
+    peak_memory = _peak_memory()  # before the matrices below add theirs
+
+    a, b = np.random.default_rng(0).standard_normal((2, SIDE, SIDE), np.float32)
+    tensor_a, tensor_b, product = ms.Tensor(a), ms.Tensor(b), ops.MatMul()
+    a @ b, product(tensor_a, tensor_b).asnumpy()  # warm-up
+    times, numpy_times, mindspore_times = [], [], []
+    for i in range(num_steps):
+        times.append(_time(step))
+        for _ in range(_due(NUMPY_PRODUCTS, i, num_steps)):
+            numpy_times.append(_time(lambda: a @ b))
+        for _ in range(_due(MINDSPORE_PRODUCTS, i, num_steps)):
+            mindspore_times.append(_time(lambda: product(tensor_a, tensor_b).asnumpy()))
+        _tell(kind, f"step {i + 1} of {num_steps}, {times[-1]:.4g} s")
+
+    step_seconds = statistics.median(times)
+    numpy_rate = SIDE**3 / min(numpy_times)
+    return Measurement(
+        device=current_device(),
+        image_size=net.image_size,
+        multiply_adds=multiply_adds,
+        compile_seconds=first - step_seconds,
+        step_seconds=step_seconds,
+        times=times,
+        images_per_second=batch_size / step_seconds,
+        peak_memory_bytes=peak_memory,
+        numpy_rate=numpy_rate,
+        mindspore_rate=SIDE**3 / min(mindspore_times),
+        share=multiply_adds / step_seconds / numpy_rate,
+    )
+
+
+def _due(total: int, index: int, num_steps: int) -> int:
+    """How many of `total` products come after step `index`, so that they spread evenly over all steps."""
+    return total * (index + 1) // num_steps - total * index // num_steps
+
+
+def _time(action: Callable[[], Any]) -> float:
+    time.sleep(PAUSE)
+    start = time.perf_counter()
+    action()
+    return time.perf_counter() - start
+
+
+def _peak_memory() -> int:
+    """Bytes. Not `getrusage`, whose maximum a new process takes over from its parent."""
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM:"))
+    return int(line.split()[1]) * 1024
+
+
+def _tell(kind: str, line: str) -> None:
+    print(f"{kind}: {line}", flush=True)
+
+
+def _measure_in_new_process(kind: str, *arguments: Any) -> Measurement:
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
+        try:
+            return process.submit(measure, kind, *arguments).result()
+        except BrokenProcessPool as error:
+            raise UserError(f"the process of {kind} was killed; if memory ran out, lower --batch_size") from error
+
+
+def _table(measurements: dict[str, Measurement]) -> list[str]:
+    rows = [
+        ("compile time", lambda m: f"{m.compile_seconds:.2f} s"),
+        ("step time, median", lambda m: f"{m.step_seconds:.4g} s"),
+        ("images a second", lambda m: f"{m.images_per_second:.2f}"),
+        ("peak resident memory", lambda m: f"{m.peak_memory_bytes / 2**20:,.0f} MiB"),
+        ("multiply-adds a step", lambda m: f"{m.multiply_adds / 1e9:,.3f} G"),
+        ("matrix product, NumPy", lambda m: f"{m.numpy_rate / 1e9:.1f} G/s"),
+        ("matrix product, MindSpore", lambda m: f"{m.mindspore_rate / 1e9:.1f} G/s"),
+        ("share of NumPy's rate", lambda m: f"{m.share:.3f}"),
+    ]
+    lines = [f"{'':26}" + "".join(f"{kind:>16}" for kind in measurements)]
+    return lines + [f"{name:26}" + "".join(f"{show(m):>16}" for m in measurements.values()) for name, show in rows]
+
+
+def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="step_time.py", description="Times inference and a training step of a network, each in a new process."
+    )
+    parser.add_argument("model", metavar="MODEL", help="variant, such as tnt_s_patch16_224")
+    parser.add_argument("--batch_size", type=_positive, default=8, help="images a step (default 8)")
+    parser.add_argument(
+        "--image_size", type=_positive, nargs="+", metavar="SIDE", help="side, or height and width; published if absent"
+    )
+    parser.add_argument(
+        "--structure",
+        type=_key_and_value,
+        nargs="+",
+        default=[],
+        metavar="KEY=VALUE",
+        help="further arguments of the network, values in YAML: depth=4 outer_dim=96 se=true 'inner_blocks=[1, 2]'",
+    )
+    parser.add_argument("--threads", type=_positive, help="of NumPy and MindSpore; all cores if absent")
+    parser.add_argument("--device", choices=("CPU", "GPU", "Ascend"), help="what is there if absent")
+    parser.add_argument("--steps", type=_positive, default=10, help="steps that are timed (default 10)")
+    parser.add_argument("--json", metavar="FILE", help="write everything there")
+    return parser.parse_args(argv)
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {text!r}")
+    return int(text)
+
+
+def _key_and_value(text: str) -> tuple[str, Any]:
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise argparse.ArgumentTypeError(f"expected KEY=VALUE, got {text!r}")
+    try:
+        return key, yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise argparse.ArgumentTypeError(f"expected a value in YAML, got {text!r}") from None
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    options = _parse(argv)
+    get_variant(options.model)
+    if options.json is not None:
+        check_json_target(options.json)
+    arguments = dict(options.structure)
+    if options.image_size is not None:
+        sides = options.image_size
+        arguments["image_size"] = sides[0] if len(sides) == 1 else tuple(sides)
+    threads = options.threads or len(os.sched_getaffinity(0))
+    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ[variable] = str(threads)  # read by MindSpore and NumPy when the new processes load them
+
+    measurements = {
+        kind: _measure_in_new_process(kind, options.model, arguments, options.batch_size, options.steps, options.device)
+        for kind in KINDS
+    }
+    inference = measurements["inference"]
+    height, width = inference.image_size
+    print(
+        f"\n{options.model}, batch of {options.batch_size}, {height} x {width} pixels, float32, "
+        f"{inference.device}, {threads} threads\n"
+    )
+    print("\n".join(_table(measurements)))
+    if options.json is not None:
+        content = {
+            "model": options.model,
+            "arguments": arguments,
+            "batch_size": options.batch_size,
+            "threads": threads,
+            **{kind: asdict(measurement) for kind, measurement in measurements.items()},
+            "environment": describe_environment(inference.device),
+        }
+        write_json(options.json, content)
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,111 @@
+"""Makes a checkpoint of PyTorch weights: python convert.py --input tnt_s_81.5.pth.tar --output tnt_s.ckpt"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from src.engine.command import run_command  # first: it quiets MindSpore's log before MindSpore is imported
+
+from src.checkpoint import save_checkpoint  # isort: skip
+from src.engine.conversion import check_target, convert_file, read_class_names, write_reference_file
+from src.engine.device import set_up_device
+from src.errors import UserError
+from src.models import get_variant
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> None:
+        raise UserError(f"convert.py: {message}; see --help")
+
+
+def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = _Parser(
+        prog="convert.py",
+        usage="python %(prog)s --input FILE --output FILE.ckpt [options], or --reverse --input FILE.ckpt --output "
+        "FILE.safetensors",
+        description="Makes a checkpoint of weights of the authors' PyTorch code. PyTorch is not needed, and nothing "
+        "in the file is executed.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--input", metavar="FILE", required=True, type=Path, help=".pth, .pth.tar or .safetensors")
+    parser.add_argument("--output", metavar="FILE", required=True, type=Path, help="checkpoint to write, ends in .ckpt")
+    parser.add_argument("--reverse", action="store_true", help="from a checkpoint to .safetensors, bit for bit")
+    only = parser.add_argument_group("not with --reverse")
+    only.add_argument("--model", metavar="NAME", help="variant; told by the weights when auto or left out")
+    only.add_argument(
+        "--structure", metavar="YAML", help="what differs from the variant, such as '{depth: 4, outer_dim: 96}'"
+    )
+    only.add_argument("--image_size", metavar="SIDE", type=int, nargs="+", help="side, or height and width, in pixels")
+    only.add_argument(
+        "--old_image_size", metavar="SIDE", type=int, nargs="+", help="what the weights are for, if that is not square"
+    )
+    only.add_argument("--key", help="entry of the file to take the weights from; averaged (EMA) ones when left out")
+    only.add_argument("--classes", metavar="FILE", type=Path, help="names of the classes, one a line")
+    only.add_argument("--report", metavar="FILE", type=Path, help="text file for what became of every array")
+    options = parser.parse_args(argv)
+    given = [f"--{action.dest}" for action in only._group_actions if getattr(options, action.dest) is not None]
+    if options.reverse and given:
+        raise UserError(f"convert.py: {given[0]} has no meaning with --reverse")
+    return options
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    options = _parse(argv)
+    set_up_device("CPU", seed=0, uses_convolution=False)
+    check_target(options.output, ".safetensors" if options.reverse else ".ckpt")
+    if options.output.exists() and options.input.exists() and options.output.samefile(options.input):
+        raise UserError(f"--input and --output are the same file, {options.input}; give another --output")
+    if options.reverse:
+        model = write_reference_file(options.input, options.output)
+        print(f"{model} from {options.input}")
+    else:
+        _convert(options)
+    print(f"wrote {options.output} ({options.output.stat().st_size / 1e6:.1f} MB)")
+
+
+def _convert(options: argparse.Namespace) -> None:
+    if options.report is not None:
+        check_target(options.report)
+    if options.model not in (None, "auto"):
+        get_variant(options.model)  # a wrong name is told before the file is read
+    conversion = convert_file(
+        options.input,
+        model=options.model or "auto",
+        structure=_structure(options.structure),
+        image_size=_height_width("--image_size", options.image_size),
+        old_image_size=_height_width("--old_image_size", options.old_image_size),
+        key=options.key,
+        classes=None if options.classes is None else read_class_names(options.classes),
+    )
+    save_checkpoint(options.output, conversion.net.get_parameters(), conversion.card)
+    print(f"read {options.input}:", *conversion.summary(), sep="\n")
+    if options.report is not None:
+        options.report.write_text("\n".join(conversion.lines()) + "\n", encoding="utf-8")
+        print(f"wrote {options.report}")
+
+
+def _height_width(option: str, sides: list[int] | None) -> tuple[int, int] | None:
+    if sides is None:
+        return None
+    if len(sides) > 2 or min(sides) < 1:
+        raise UserError(f"{option}: expected a side, or height and width, in pixels, got {' '.join(map(str, sides))}")
+    return (sides[0], sides[-1])
+
+
+def _structure(text: str | None) -> dict[str, Any] | None:
+    if text is None:
+        return None
+    try:
+        structure = yaml.safe_load(text)
+    except yaml.YAMLError:
+        structure = None
+    if not isinstance(structure, dict):
+        raise UserError(f"--structure: expected something like '{{depth: 4, outer_dim: 96}}', got {text!r}")
+    return structure
+
+
+if __name__ == "__main__":
+    run_command(main)

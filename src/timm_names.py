@@ -1,0 +1,58 @@
+"""TNT weights of timm (huggingface/pytorch-image-models, timm/models/tnt.py) by the authors' names.
+
+timm has two networks of this name. The one since May 2025 (its pull request 2480) is the authors' with other names; it
+has no `outer_tokens`, which nothing uses, and a word table (1, C, 4, 4). The older one, now `tnt_s_legacy_patch16_224`,
+is another function: it convolves the whole image before it cuts patches, and its blocks normalise words one by one,
+project them with a bias, and do not normalise the result.
+"""
+
+import re
+from collections.abc import Mapping
+
+import numpy as np
+
+from src.errors import UserError
+
+# Parts of a name between dots. The authors' names are the other side of timm's `checkpoint_filter_fn`.
+_PARTS = {
+    "patch_pos": "outer_pos",
+    "pixel_pos": "inner_pos",
+    "pixel_embed": "patch_embed",
+    "norm1_proj": "proj_norm1",
+    "norm2_proj": "proj_norm2",
+    "norm_in": "inner_norm1",
+    "attn_in": "inner_attn",
+    "norm_mlp_in": "inner_norm2",
+    "mlp_in": "inner_mlp",
+    "norm_out": "outer_norm1",
+    "attn_out": "outer_attn",
+    "norm_mlp": "outer_norm2",
+    "mlp": "outer_mlp",
+}
+
+
+def is_timm(weights: Mapping[str, np.ndarray]) -> bool:
+    """Whether names are those of timm's TNT."""
+    return "patch_pos" in weights or "pixel_pos" in weights
+
+
+def from_timm(weights: Mapping[str, np.ndarray]) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """The weights by the authors' names, and timm's name of each.
+
+    Raises:
+        UserError: they are of timm's legacy TNT, or have names of both kinds.
+    """
+    if any(re.fullmatch(r"blocks\.\d+\.proj\.bias", name) for name in weights):
+        raise UserError(
+            "these are weights of timm's legacy TNT (tnt_s_legacy_patch16_224, and every TNT of timm before May 2025), "
+            "which computes another function: it convolves the whole image before cutting patches, and projects words "
+            "with another norm and a bias; take the authors' file or a newer tnt_s_patch16_224 of timm"
+        )
+    names = {".".join(_PARTS.get(part, part) for part in name.split(".")): name for name in weights}
+    if len(names) < len(weights):
+        raise UserError("names of timm's TNT and the authors' are mixed: expected one of the two kinds")
+    renamed = {ours: weights[theirs] for ours, theirs in names.items()}
+    words = renamed.get("inner_pos")
+    if words is not None and words.ndim == 4:  # 1 C 4 4
+        renamed["inner_pos"] = words.reshape(*words.shape[:2], -1).swapaxes(1, 2)  # 1 M C
+    return renamed, names

@@ -1,0 +1,176 @@
+"""train.py and eval.py as a user runs them, on a tiny network and a few digits."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+import eval as eval_script
+import train as train_script
+from src.checkpoint import read_checkpoint
+from src.config import load_config
+from src.engine.command import run_command
+from src.errors import UserError
+
+CONFIG = """
+model:
+  name: tnt_ti_patch16_224
+  image_size: 16
+  drop_path_rate: 0.0
+  structure: {depth: 1, inner_dim: 4, inner_num_heads: 2, outer_dim: 16, outer_num_heads: 2}
+data: {source: digits, crop_scale: [0.8, 1.0], flip_prob: 0.0, crop_pct: 1.0, workers: 1}
+optimizer: {lr: 1e-3}
+schedule: {epochs: 2, warmup_epochs: 1, warmup_lr: 1e-4, cooldown_epochs: 1}
+train: {batch_size: 16, log_every: 2}
+limit_batches: 3
+output: runs
+"""
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A folder with tiny.yaml and its finished run."""
+    folder = tmp_path_factory.mktemp("finished")
+    (folder / "tiny.yaml").write_text(CONFIG)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        train_script.main(["--config", "tiny.yaml"])
+    return folder
+
+
+@pytest.fixture
+def folder(finished, tmp_path):
+    """A copy of it as the working directory."""
+    shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
+    return tmp_path
+
+
+def test_a_run_leaves_its_record(folder):
+    run = folder / "runs" / "tiny"
+    assert load_config(run / "config.yaml") == load_config(folder / "tiny.yaml")
+    assert json.loads((run / "environment.json").read_text())["device"] == "CPU"
+    assert (run / "curves.png").read_bytes().startswith(b"\x89PNG")
+    entries = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    steps = [(e["step"], e["epoch"]) for e in entries if e["kind"] == "train"]
+    assert steps == [(2, 0.6667), (3, 1.0), (4, 1.3333), (6, 2.0), (8, 2.6667), (9, 3.0)]
+    assert [e["learning_rate"] for e in entries if e["kind"] == "train"][:3] == [1e-4, 1e-4, pytest.approx(5.05e-4)]
+    evaluations = [e for e in entries if e["kind"] == "eval"]
+    assert [e["step"] for e in evaluations] == [3, 6, 9]
+    assert all(0 <= e["top1"] <= e["top5"] <= 100 and e["images"] == 48 for e in evaluations)
+    log = (run / "train.log").read_text()
+    assert "step 9/9, epoch 3.00, loss" in log and "images/s" in log and "0:00:00 left" in log
+    last, best = (read_checkpoint(run / "checkpoints" / f"{name}.ckpt") for name in ("last", "best"))
+    assert last.progress["step"] == 9 and "adam_m.head.weight" in last.state and not best.state
+    assert best.card.classes == [str(d) for d in range(10)]
+
+
+def test_a_second_start_is_refused_and_names_the_ways_out(folder):
+    with pytest.raises(UserError, match="already holds a run: give --resume to continue it, --overwrite"):
+        train_script.main(["--config", "tiny.yaml"])
+
+
+def test_overwrite_starts_anew(folder):
+    train_script.main(
+        ["--config", "tiny.yaml", "--overwrite", "--schedule.epochs", "1", "--schedule.cooldown_epochs", "0"]
+    )
+    assert read_checkpoint(folder / "runs" / "tiny" / "checkpoints" / "last.ckpt").progress["step"] == 3
+    assert len((folder / "runs" / "tiny" / "metrics.jsonl").read_text().splitlines()) == 3
+
+
+def test_resume_equals_an_uninterrupted_run(folder):
+    """One epoch, then the rest in another call: the same weights as all three at once (no dropout here)."""
+    whole = read_checkpoint(folder / "runs" / "tiny" / "checkpoints" / "last.ckpt")
+    options = ["--config", "tiny.yaml", "--output", "parts"]
+    monkeypatched = pytest.MonkeyPatch()
+    from src.engine.training import Training
+
+    train_epoch = Training._train_epoch
+
+    def stop_after_first(self, epoch, progress):
+        if epoch == 1:
+            raise KeyboardInterrupt
+        train_epoch(self, epoch, progress)
+
+    with monkeypatched.context() as patch:
+        patch.setattr(Training, "_train_epoch", stop_after_first)
+        with pytest.raises(KeyboardInterrupt):
+            train_script.main(options)
+    train_script.main([*options, "--resume"])
+    resumed = read_checkpoint(folder / "parts" / "tiny" / "checkpoints" / "last.ckpt")
+    assert resumed.progress["step"] == whole.progress["step"] == 9
+    for name, value in whole.weights.items():
+        np.testing.assert_array_equal(resumed.weights[name], value, err_msg=name)
+
+
+def test_resume_refusals(folder):
+    with pytest.raises(UserError, match="has finished 3 of 3 epochs"):
+        train_script.main(["--config", "tiny.yaml", "--resume"])
+    with pytest.raises(UserError, match="none.ckpt does not exist"):
+        train_script.main(["--config", "tiny.yaml", "--resume", "none.ckpt"])
+    best = "runs/tiny/checkpoints/best.ckpt"
+    with pytest.raises(UserError, match="holds weights only"):
+        train_script.main(["--config", "tiny.yaml", "--resume", best])
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_step(folder):
+    options = ["--output", "nan", "--optimizer.lr", "1e30", "--schedule.warmup_epochs", "0"]
+    with pytest.raises(UserError, match=r"the loss is (nan|inf) at step [23] \(epoch 1\)"):
+        train_script.main(["--config", "tiny.yaml", *options])
+    assert not (folder / "nan" / "tiny" / "checkpoints" / "last.ckpt").exists()
+
+
+def test_profile(folder):
+    train_script.main(["--config", "tiny.yaml", "--output", "profiled", "--schedule.epochs", "1", "--profile"])
+    assert any((folder / "profiled" / "tiny" / "profile").rglob("*.csv"))
+
+
+def test_evaluation_counts_every_image_once(folder, capsys):
+    options = ["--config", "tiny.yaml", "--limit_batches", "null", "--train.batch_size", "100", "--json", "scores.json"]
+    eval_script.main(options)
+    scores = json.loads((folder / "scores.json").read_text())
+    assert scores["images"] == 360  # the last of four batches is not full
+    assert f"top-1 {scores['top1']:.2f} %" in capsys.readouterr().out
+
+
+def run(main, argv, capsys):
+    """Exit code and stderr of a command."""
+    with pytest.raises(SystemExit) as end:
+        run_command(lambda: main(argv))
+    captured = capsys.readouterr()
+    return end.value.code, captured.err, captured.out
+
+
+@pytest.mark.parametrize("kind", ["missing", "truncated", "foreign", "other network"])
+def test_wrong_checkpoints_end_in_one_line_and_no_number(folder, capsys, kind):
+    best = folder / "runs" / "tiny" / "checkpoints" / "best.ckpt"
+    argv = ["--config", "tiny.yaml", "--checkpoint", "given.ckpt"]
+    if kind == "truncated":
+        (folder / "given.ckpt").write_bytes(best.read_bytes()[:-50])
+    elif kind == "foreign":
+        (folder / "given.ckpt").write_bytes(b"PK\x03\x04 something else")
+    elif kind == "other network":
+        shutil.copy(best, folder / "given.ckpt")
+        argv += ["--model.structure.outer_dim", "32"]
+    code, err, out = run(eval_script.main, argv, capsys)
+    assert code == 2 and err.startswith("error: ") and err.count("\n") == 1 and "given.ckpt" in err
+    assert "top-1" not in out
+
+
+@pytest.mark.parametrize(
+    "argv,message",
+    [
+        (["--device", "GPU"], "device GPU is not available"),
+        (["--model.name", "tnt_m_patch16_224"], "unknown model 'tnt_m_patch16_224'"),
+        (["--model.structure.dept", "2"], "no argument 'dept'; did you mean depth"),
+        (["--model.image_size", "20"], "multiples of 16"),
+        (["--model.num_classes", "7"], "model.num_classes is 7, but the data has 10 classes"),
+        (["--train.batch_size", "2000"], "fewer than one batch of 2000"),
+        (["--data", "nowhere"], "nowhere"),
+        (["--output", "/proc/nowhere"], "cannot write the run's folder"),
+    ],
+)
+def test_wrong_input_ends_in_one_line(folder, capsys, argv, message):
+    code, err, _ = run(train_script.main, ["--config", "tiny.yaml", "--output", "fresh", *argv], capsys)
+    assert code == 2 and message in err and err.count("\n") == 1
+    assert not (folder / "fresh").exists()

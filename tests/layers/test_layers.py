@@ -1,0 +1,118 @@
+"""Every layer that stands in for a framework default, against NumPy."""
+
+import math
+
+import mindspore as ms
+import numpy as np
+import pytest
+from mindspore import Tensor
+
+from src.layers.activation import GELU
+from src.layers.attention import ScaledDotProductAttention
+from src.layers.conv import Conv2d
+from src.layers.drop_path import DropPath, drop_path_rates
+from src.layers.linear import Linear
+from src.layers.norm import BatchNorm2d, LayerNorm
+from src.layers.squeeze_excitation import SqueezeExcitation
+from src.layers.unfold import UnfoldConv2d
+
+RNG = np.random.RandomState(0)
+
+
+def draw(*shape):
+    return RNG.randn(*shape).astype(np.float32)
+
+
+def test_gelu_is_exact(mode):
+    x = np.linspace(-6, 6, 101, dtype=np.float32)
+    expected = [0.5 * v * (1 + math.erf(v / math.sqrt(2))) for v in x.astype(np.float64)]
+    np.testing.assert_allclose(GELU()(Tensor(x)).asnumpy(), expected, atol=1e-6)
+
+
+def test_layer_norm_has_pytorchs_epsilon(mode):
+    x = draw(3, 5) * 1e-3  # small values, so that epsilon decides
+    expected = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-5)
+    np.testing.assert_allclose(LayerNorm(5)(Tensor(x)).asnumpy(), expected, atol=1e-5)
+
+
+def test_batch_norm_refuses_unknown_modes():
+    with pytest.raises(ValueError, match="expected one of train, eval, frozen, got 'on'"):
+        BatchNorm2d(3, "on")
+
+
+def test_linear_starts_with_small_normal_weights_and_zero_biases():
+    layer = Linear(400, 300)
+    assert abs(layer.weight.asnumpy().std() - 0.02) < 1e-3
+    assert not layer.bias.asnumpy().any()
+
+
+def test_convolution_pads_every_side_and_has_a_bias():
+    conv = Conv2d(1, 1, kernel_size=3, stride=2, padding=1)
+    conv.weight.set_data(Tensor(np.ones((1, 1, 3, 3), np.float32)))
+    conv.bias.set_data(Tensor([10.0], ms.float32))
+    # 4 x 4 ones: windows at -1 and 1 in each direction see 2 or 3 rows and columns
+    np.testing.assert_array_equal(conv(Tensor(np.ones((1, 1, 4, 4), np.float32))).asnumpy()[0, 0], [[14, 16], [16, 19]])
+    assert abs(Conv2d(8, 64, 3, 1, 1).weight.asnumpy().std() - math.sqrt(2 / (9 * 64))) < 2e-3
+
+
+def test_unfold_convolution_equals_the_convolution(mode):
+    unfold = UnfoldConv2d(3, 5, kernel_size=7, stride=4, padding=3)
+    conv = Conv2d(3, 5, kernel_size=7, stride=4, padding=3)
+    conv.weight.set_data(Tensor(unfold.weight.asnumpy()))
+    conv.bias.set_data(Tensor(unfold.bias.asnumpy()))
+    x = Tensor(draw(2, 3, 16, 20))
+    expected = conv(x).asnumpy().reshape(2, 5, -1).transpose(0, 2, 1)
+    np.testing.assert_allclose(unfold(x).asnumpy(), expected, atol=1e-5)
+
+
+def softmax(x):
+    e = np.exp(x - x.max(-1, keepdims=True))
+    return e / e.sum(-1, keepdims=True)
+
+
+@pytest.mark.parametrize("num_keys", [5, 1])
+def test_attention(num_keys, mode):
+    """Per head, with more keys than one and with one; values may be wider than keys."""
+    q, k, v = draw(2, 3, 8), draw(2, num_keys, 8), draw(2, num_keys, 12)
+    bias = draw(1, 2, 3, num_keys)
+    got = ScaledDotProductAttention(2, 8)(Tensor(q), Tensor(k), Tensor(v), Tensor(bias)).asnumpy()
+    for head in range(2):
+        qh, kh, vh = q[..., 4 * head : 4 * head + 4], k[..., 4 * head : 4 * head + 4], v[..., 6 * head : 6 * head + 6]
+        weights = softmax(qh @ kh.transpose(0, 2, 1) / 2.0 + bias[:, head])
+        np.testing.assert_allclose(got[..., 6 * head : 6 * head + 6], weights @ vh, atol=1e-5)
+
+
+def test_squeeze_excitation_gates_by_the_mean_over_tokens(mode):
+    gate = SqueezeExcitation(8)
+    _, first, _, second, _ = gate.fc
+    for layer in (first, second):
+        layer.weight.set_data(Tensor(draw(*layer.weight.shape)))
+        layer.bias.set_data(Tensor(draw(*layer.bias.shape)))
+    x = draw(2, 5, 8)
+    mean = x.mean(axis=1, keepdims=True)
+    normed = (mean - mean.mean(-1, keepdims=True)) / np.sqrt(mean.var(-1, keepdims=True) + 1e-5)
+    hidden = np.maximum(normed @ first.weight.asnumpy().T + first.bias.asnumpy(), 0)
+    assert hidden.shape == (2, 1, 2)
+    expected = x * np.tanh(hidden @ second.weight.asnumpy().T + second.bias.asnumpy())
+    # MindSpore's Tanh on CPU is off by up to 1e-4 where it saturates
+    np.testing.assert_allclose(gate(Tensor(x)).asnumpy(), expected, atol=3e-4)
+
+
+def test_drop_path_drops_whole_samples_and_keeps_the_mean(mode):
+    drop = DropPath(0.25).set_train()
+    got = drop(Tensor(np.ones((4000, 2, 3), np.float32))).asnumpy()
+    per_sample = got.reshape(4000, -1)
+    assert (per_sample == per_sample[:, :1]).all()
+    np.testing.assert_allclose(np.unique(per_sample), [0.0, 4 / 3], rtol=1e-6)
+    assert abs((per_sample[:, 0] == 0).mean() - 0.25) < 0.03
+
+
+def test_drop_path_instances_draw_for_themselves(mode):
+    x = Tensor(np.ones((64, 1), np.float32))
+    first, second = DropPath(0.5).set_train(), DropPath(0.5).set_train()
+    assert (first(x).asnumpy() != second(x).asnumpy()).any()
+
+
+def test_drop_path_rates_rise_linearly():
+    assert drop_path_rates(0.1, 3) == [0.0, 0.05, 0.1]
+    assert drop_path_rates(0.1, 1) == [0.0]

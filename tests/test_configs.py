@@ -1,0 +1,77 @@
+"""Every file in config/: loads, builds at reduced depth, and trains one step; the demos reach their accuracy."""
+
+from pathlib import Path
+
+import mindspore as ms
+import numpy as np
+import pytest
+
+import eval as eval_script
+import export as export_script
+import train as train_script
+from src.checkpoint import read_checkpoint
+from src.config import Config, load_config
+from src.engine.build import create_card, create_training_network
+from src.engine.train_step import TrainStep
+from src.loss import create_loss
+from src.models import get_variant, list_models
+from src.optimizer import AdamW, decay_groups
+
+ROOT = Path(__file__).parent.parent / "config"
+FILES = sorted(path for path in ROOT.rglob("*.yaml") if path.parent.name != "base")
+
+
+def reduce(config: Config) -> None:
+    """One block a stage and a small image; widths, heads and everything else as they are."""
+    structure = config.model.structure
+    network = get_variant(config.model.name).network.__name__
+    if network == "PyramidTNT":
+        structure["depths"] = [1, 1, 1, 1]
+    elif network == "T2TViTDense":
+        structure["block_config"] = [1, 1, 1, 1]
+    else:
+        structure["depth"] = 1
+        structure.pop("inner_blocks", None)
+    config.model.image_size = 32
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_config_builds_and_trains_one_step(path):
+    ms.set_context(mode=ms.PYNATIVE_MODE)
+    config = load_config(path)
+    reduce(config)
+    card = create_card(config, ["a", "b", "c"])
+    net = create_training_network(config, card)
+    optimizer = config.optimizer
+    step = TrainStep(
+        net,
+        create_loss(config.train.label_smoothing),
+        AdamW(decay_groups(net, optimizer.weight_decay), optimizer.lr),
+        optimizer.clip_norm,
+    )
+    before = net.head.weight.asnumpy().copy()
+    images = ms.Tensor(np.random.RandomState(0).randn(2, 3, 32, 32).astype(np.float32))
+    assert np.isfinite(float(step(images, ms.Tensor([0, 2], ms.int32)).asnumpy()))
+    assert np.abs(net.head.weight.asnumpy() - before).max() > 0
+
+
+@pytest.mark.parametrize("name", list_models())
+def test_every_variant_has_a_config_with_its_published_accuracy(name):
+    text = (ROOT / "classification" / f"{name}.yaml").read_text()
+    assert f"name: {name}\n" in text
+    published = get_variant(name).published
+    assert published is None or str(published["top1"]) in text
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name,accuracy", [("ptnt_digits", 97.0), ("tnt_digits", 95.0), ("t2t_digits", 95.0)])
+def test_demo_reaches_its_accuracy(name, accuracy, capsys):
+    config = ["--config", str(ROOT / "demo" / f"{name}.yaml")]
+    train_script.main(config)
+    best = read_checkpoint(f"output/{name}/checkpoints/best.ckpt")
+    assert best.progress["best_top1"] >= accuracy
+    capsys.readouterr()
+    eval_script.main(config)
+    assert f"top-1 {best.progress['best_top1']:.2f} %" in capsys.readouterr().out
+    export_script.main(config)
+    assert list(Path(f"output/{name}/export").glob("*.mindir"))
