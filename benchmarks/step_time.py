@@ -6,10 +6,10 @@ one whole step of the recipe: forward, loss, gradients, AdamW.
 
 - compile time: the first call minus a later one.
 - step time: the median of several steps after warm-up, from input tensors to the result on the host.
-- share: multiply-adds / step time / rate, where rate is what this machine reaches in a plain matrix product: the best of
-  20 NumPy `a @ b`, float32, 2048 x 2048, with the same number of threads, between the steps. Training counts three times
-  the forward's multiply-adds; what counts as one is said in src/complexity.py. MindSpore's own matrix product is timed
-  beside it.
+- share: multiply-adds / step time / rate, where rate is what this machine reaches in a plain matrix product: the best
+  of 20 NumPy `a @ b`, float32, 2048 x 2048, with the same number of threads, between the steps. Training counts three
+  times the forward's multiply-adds; src/complexity.py says what counts as one. MindSpore's own matrix product is timed
+  in the same way.
 
 Only figures from an otherwise idle machine mean anything. Linux only (resident memory is read from /proc).
 """
@@ -48,11 +48,9 @@ from src.models import create_model, get_variant
 from src.optimizer import AdamW, decay_groups
 
 SIDE = 2048
-NUMPY_PRODUCTS = 20
-MINDSPORE_PRODUCTS = 5
 WARM_UP_STEPS = 2
 PAUSE = 0.1
-"""Seconds before each timing: idle threads of NumPy and MindSpore wait in a loop for a while, and would disturb."""
+"""Seconds between the two libraries: after its work, the threads of one stay busy for a while, waiting for more."""
 
 KINDS = {"inference": 1, "training": 3}
 """What is measured, and its multiply-adds as a multiple of the forward's."""
@@ -89,7 +87,13 @@ class Measurement:
 
 
 def measure(
-    kind: str, model: str, arguments: dict[str, Any], batch_size: int, num_steps: int, device: str | None
+    kind: str,
+    model: str,
+    arguments: dict[str, Any],
+    batch_size: int,
+    num_steps: int,
+    num_products: int,
+    device: str | None,
 ) -> Measurement:
     """Measures one of `KINDS`. Meant for a fresh process.
 
@@ -99,6 +103,7 @@ def measure(
         arguments: for `create_model`.
         batch_size: images a step.
         num_steps: steps that are timed.
+        num_products: matrix products of each library that are timed between them.
         device: CPU, GPU or Ascend; what is there when None.
 
     Raises:
@@ -123,21 +128,17 @@ def measure(
         cell(*inputs).asnumpy()
 
     _tell(kind, "compiling")
-    first = _time(step)
-    for _ in range(WARM_UP_STEPS):
-        _time(step)
+    first, *_ = _time(step, 1 + WARM_UP_STEPS)
     peak_memory = _peak_memory()  # before the matrices below add theirs
 
     a, b = np.random.default_rng(0).standard_normal((2, SIDE, SIDE), np.float32)
-    tensor_a, tensor_b, product = ms.Tensor(a), ms.Tensor(b), ops.MatMul()
-    a @ b, product(tensor_a, tensor_b).asnumpy()  # warm-up
+    tensor_a, tensor_b, matmul = ms.Tensor(a), ms.Tensor(b), ops.MatMul()
     times, numpy_times, mindspore_times = [], [], []
     for i in range(num_steps):
-        times.append(_time(step))
-        for _ in range(_due(NUMPY_PRODUCTS, i, num_steps)):
-            numpy_times.append(_time(lambda: a @ b))
-        for _ in range(_due(MINDSPORE_PRODUCTS, i, num_steps)):
-            mindspore_times.append(_time(lambda: product(tensor_a, tensor_b).asnumpy()))
+        due = num_products * (i + 1) // num_steps - num_products * i // num_steps  # spread evenly over the steps
+        times += _time(step, 1)
+        numpy_times += _time(lambda: a @ b, due)
+        mindspore_times += _time(lambda: matmul(tensor_a, tensor_b).asnumpy(), due)
         _tell(kind, f"step {i + 1} of {num_steps}, {times[-1]:.4g} s")
 
     step_seconds = statistics.median(times)
@@ -157,16 +158,15 @@ def measure(
     )
 
 
-def _due(total: int, index: int, num_steps: int) -> int:
-    """How many of `total` products come after step `index`, so that they spread evenly over all steps."""
-    return total * (index + 1) // num_steps - total * index // num_steps
-
-
-def _time(action: Callable[[], Any]) -> float:
+def _time(action: Callable[[], Any], repetitions: int) -> list[float]:
+    """Seconds of each repetition."""
     time.sleep(PAUSE)
-    start = time.perf_counter()
-    action()
-    return time.perf_counter() - start
+    seconds = []
+    for _ in range(repetitions):
+        start = time.perf_counter()
+        action()
+        seconds.append(time.perf_counter() - start)
+    return seconds
 
 
 def _peak_memory() -> int:
@@ -193,13 +193,13 @@ def _table(measurements: dict[str, Measurement]) -> list[str]:
         ("step time, median", lambda m: f"{m.step_seconds:.4g} s"),
         ("images a second", lambda m: f"{m.images_per_second:.2f}"),
         ("peak resident memory", lambda m: f"{m.peak_memory_bytes / 2**20:,.0f} MiB"),
-        ("multiply-adds a step", lambda m: f"{m.multiply_adds / 1e9:,.3f} G"),
+        ("multiply-adds a step", lambda m: f"{m.multiply_adds:,}"),
         ("matrix product, NumPy", lambda m: f"{m.numpy_rate / 1e9:.1f} G/s"),
         ("matrix product, MindSpore", lambda m: f"{m.mindspore_rate / 1e9:.1f} G/s"),
         ("share of NumPy's rate", lambda m: f"{m.share:.3f}"),
     ]
-    lines = [f"{'':26}" + "".join(f"{kind:>16}" for kind in measurements)]
-    return lines + [f"{name:26}" + "".join(f"{show(m):>16}" for m in measurements.values()) for name, show in rows]
+    lines = [f"{'':26}" + "".join(f"{kind:>20}" for kind in measurements)]
+    return lines + [f"{name:26}" + "".join(f"{show(m):>20}" for m in measurements.values()) for name, show in rows]
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -219,9 +219,10 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         metavar="KEY=VALUE",
         help="further arguments of the network, values in YAML: depth=4 outer_dim=96 se=true 'inner_blocks=[1, 2]'",
     )
-    parser.add_argument("--threads", type=_positive, help="of NumPy and MindSpore; all cores if absent")
+    parser.add_argument("--threads", type=_positive, help="of NumPy and of MindSpore; their own choice if absent")
     parser.add_argument("--device", choices=("CPU", "GPU", "Ascend"), help="what is there if absent")
     parser.add_argument("--steps", type=_positive, default=10, help="steps that are timed (default 10)")
+    parser.add_argument("--products", type=_positive, default=20, help="matrix products that are timed (default 20)")
     parser.add_argument("--json", metavar="FILE", help="write everything there")
     return parser.parse_args(argv)
 
@@ -251,19 +252,19 @@ def main(argv: Sequence[str] | None = None) -> None:
     if options.image_size is not None:
         sides = options.image_size
         arguments["image_size"] = sides[0] if len(sides) == 1 else tuple(sides)
-    threads = options.threads or len(os.sched_getaffinity(0))
-    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-        os.environ[variable] = str(threads)  # read by MindSpore and NumPy when the new processes load them
-
+    if options.threads is not None:
+        for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+            os.environ[variable] = str(options.threads)  # read when the new processes load MindSpore and NumPy
+    sizes = (options.batch_size, options.steps, options.products)
     measurements = {
-        kind: _measure_in_new_process(kind, options.model, arguments, options.batch_size, options.steps, options.device)
-        for kind in KINDS
+        kind: _measure_in_new_process(kind, options.model, arguments, *sizes, options.device) for kind in KINDS
     }
     inference = measurements["inference"]
     height, width = inference.image_size
+    threads = os.environ.get("OMP_NUM_THREADS", f"all of {len(os.sched_getaffinity(0))}")
     print(
         f"\n{options.model}, batch of {options.batch_size}, {height} x {width} pixels, float32, "
-        f"{inference.device}, {threads} threads\n"
+        f"{inference.device}, threads: {threads}\n"
     )
     print("\n".join(_table(measurements)))
     if options.json is not None:

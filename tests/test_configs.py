@@ -31,7 +31,8 @@ def reduce(config: Config) -> None:
         structure["block_config"] = [1, 1, 1, 1]
     else:
         structure["depth"] = 1
-        structure.pop("inner_blocks", None)
+        if network == "TNT":
+            structure["inner_blocks"] = [1]
     config.model.image_size = 32
 
 
