@@ -1,7 +1,7 @@
 """Evaluates a checkpoint: python eval.py --config config/demo/ptnt_digits.yaml --checkpoint FILE"""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from src.engine.command import run_command  # first: it quiets MindSpore's log before MindSpore is imported
 
@@ -13,6 +13,7 @@ from src.engine.progress import Progress
 from src.engine.run_folder import RunFolder
 from src.engine.trained_network import choose_checkpoint, set_up_device_for
 from src.errors import UserError
+from src.fine_tuning import fit_image_size
 from src.json_file import check_json_target, write_json
 
 
@@ -37,14 +38,16 @@ def main(argv: Sequence[str] | None = None) -> None:
         check_json_target(options.json)
     path = choose_checkpoint(options.checkpoint, RunFolder(config.output, name))
     checkpoint = read_checkpoint(path)
-    card = create_card(config, open_split(config, "val").classes)
+    dataset = open_split(config, "val")
+    card = create_card(config, dataset.classes)
     if checkpoint.card is not None and checkpoint.card.model != card.model:
         raise UserError(f"{path} holds {checkpoint.card.model}, but the configuration names {card.model}")
     settings = set_up_device_for(card, config)
     net = card.create_network()
-    load_weights(net, checkpoint)
-    print(f"{settings[0]}; {card.model} from {path}")
-    loader = create_eval_loader(config, card)
+    weights, resized = fit_image_size(net, checkpoint)
+    load_weights(net, replace(checkpoint, weights=weights))
+    print(f"{settings[0]}; {card.model} from {path}", *resized, sep="\n")
+    loader = create_eval_loader(config, card, dataset)
     with Progress("evaluate", len(loader) * config.train.batch_size) as progress:
         scores = evaluate(net, loader, progress, config.limit_batches)
     print(scores)

@@ -41,7 +41,7 @@ class ModelConfig:
         drop_rate: dropout after position tables, in MLPs and after attention.
         attn_drop_rate: dropout on attention weights.
         drop_path_rate: stochastic depth of the last block; it rises linearly from 0.
-        se: the authors' squeeze-and-excitation gate on the outer MLP.
+        se: the authors' squeeze-and-excitation gate on TNT's and PyramidTNT's outer MLP.
         structure: further arguments of the network's constructor, such as {depth: 4, outer_dim: 96}.
     """
 
@@ -63,8 +63,10 @@ class DataConfig:
     On the command line `--data DIR` is short for `--data.source folder --data.root DIR`.
 
     Args:
-        source: 'digits' (embedded in scikit-learn) or 'folder' (ImageNet layout).
-        root: folder that holds train/ and val/, each with one sub-folder per class; 'folder' only.
+        source: 'digits' (embedded in scikit-learn), 'folder' (ImageNet layout), or an official archive, unpacked:
+            'cifar10', 'cifar100', 'oxford_pets' or 'flowers102'.
+        root: folder of the images, null for 'digits'; for 'folder' it holds train/ and val/, each with one sub-folder
+            per class, for an archive what that unpacks to.
         crop_scale: area share of the random crop in training.
         crop_ratio: aspect ratio of the random crop in training.
         flip_prob: probability of a horizontal flip in training.
@@ -72,7 +74,7 @@ class DataConfig:
         workers: threads that read and transform images.
     """
 
-    source: Literal["digits", "folder"] = "folder"
+    source: Literal["digits", "folder", "cifar10", "cifar100", "oxford_pets", "flowers102"] = "folder"
     root: str | None = None
     crop_scale: tuple[float, float] = (0.08, 1.0)
     crop_ratio: tuple[float, float] = (0.75, 1.3333333333333333)
@@ -83,23 +85,32 @@ class DataConfig:
 
 @dataclass
 class OptimizerConfig:
-    """AdamW with bias correction; 1-D parameters, biases and the network's own list are not decayed.
+    """How weights are updated. AdamW has bias correction; 1-D parameters, biases and the network's own list are not
+    decayed by either.
 
     Args:
+        name: adamw, or sgd with momentum.
         lr: learning rate for the given batch size, after warm-up.
         weight_decay: decoupled weight decay.
-        beta1: decay of the first moment.
-        beta2: decay of the second moment.
-        eps: term of the denominator.
+        beta1: decay of AdamW's first moment.
+        beta2: decay of AdamW's second moment.
+        eps: term of AdamW's denominator.
+        momentum: share of the velocity that sgd keeps.
         clip_norm: largest global gradient norm; no clipping when null.
+        layer_decay: factor on the learning rate from each layer to the one below it; 1 for the same rate everywhere.
+        backbone_lr_scale: factor on the learning rate of everything but the head.
     """
 
+    name: Literal["adamw", "sgd"] = "adamw"
     lr: float = 1e-3
     weight_decay: float = 0.05
     beta1: float = 0.9
     beta2: float = 0.999
     eps: float = 1e-8
+    momentum: float = 0.9
     clip_norm: float | None = None
+    layer_decay: float = 1.0
+    backbone_lr_scale: float = 1.0
 
 
 @dataclass
@@ -147,12 +158,16 @@ class Config:
         seed: of initial weights, data order, augmentation and dropout.
         output: folder of all runs; a run lives in <output>/<config name>.
         limit_batches: stop each epoch and evaluation after so many batches.
+        init_from: checkpoint to start from instead of random weights; a head of another size is left out.
+        freeze: names of parameters to keep at their values, shell-style patterns such as patch_embed.*.
     """
 
     device: Literal["CPU", "GPU", "Ascend"] | None = None
     seed: int = 42
     output: str = "output"
     limit_batches: int | None = None
+    init_from: str | None = None
+    freeze: list[str] = field(default_factory=list)
     model: ModelConfig = field(default_factory=ModelConfig)
     data: DataConfig = field(default_factory=DataConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
@@ -253,6 +268,10 @@ _RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "seed": ("from 0 to 4294967295", lambda value: 0 <= value < 2**32),
     "output": _NOT_EMPTY,
     "limit_batches": _COUNT,
+    "init_from": _NOT_EMPTY,
+    "optimizer.layer_decay": ("above 0 and at most 1", lambda value: 0 < value <= 1),
+    "optimizer.backbone_lr_scale": _POSITIVE,
+    "optimizer.momentum": _RATE,
     "model.num_classes": _COUNT,
     "model.in_channels": _COUNT,
     "model.image_size": ("sides of at least 1", lambda value: min(value if isinstance(value, tuple) else [value]) >= 1),
@@ -297,10 +316,10 @@ def _check_values(config: Config, where: str) -> None:
     for key, limit in _AT_MOST:
         if values[key] > values[limit]:
             raise UserError(f"{where}: {key} is {values[key]}: expected at most {limit}, which is {values[limit]}")
-    if config.data.source != "folder" and config.data.root is not None:
+    if config.data.source == "digits" and config.data.root is not None:
         raise UserError(
-            f"{where}: data.root is {_show(config.data.root)}: expected null, because data.source is "
-            f"'{config.data.source}'; to use the folder, set data.source to 'folder'"
+            f"{where}: data.root is {_show(config.data.root)}: expected null, because data.source is 'digits'; "
+            "to use the folder, set data.source to 'folder' or to the data set that it holds"
         )
 
 

@@ -11,11 +11,11 @@ import export as export_script
 import train as train_script
 from src.checkpoint import read_checkpoint
 from src.config import Config, load_config
-from src.engine.build import create_card, create_training_network
+from src.engine.build import create_card, create_optimizer, create_training_network
 from src.engine.train_step import TrainStep
+from src.fine_tuning import freeze
 from src.loss import create_loss
 from src.models import get_variant, list_models
-from src.optimizer import AdamW, decay_groups
 
 ROOT = Path(__file__).parent.parent / "config"
 FILES = sorted(path for path in ROOT.rglob("*.yaml") if path.parent.name != "base")
@@ -43,13 +43,9 @@ def test_config_builds_and_trains_one_step(path):
     reduce(config)
     card = create_card(config, ["a", "b", "c"])
     net = create_training_network(config, card)
-    optimizer = config.optimizer
-    step = TrainStep(
-        net,
-        create_loss(config.train.label_smoothing),
-        AdamW(decay_groups(net, optimizer.weight_decay), optimizer.lr),
-        optimizer.clip_norm,
-    )
+    freeze(net, config.freeze)
+    optimizer = create_optimizer(config, net, config.optimizer.lr)
+    step = TrainStep(net, create_loss(config.train.label_smoothing), optimizer, config.optimizer.clip_norm)
     before = net.head.weight.asnumpy().copy()
     images = ms.Tensor(np.random.RandomState(0).randn(2, 3, 32, 32).astype(np.float32))
     assert np.isfinite(float(step(images, ms.Tensor([0, 2], ms.int32)).asnumpy()))

@@ -5,7 +5,7 @@ import pytest
 from mindspore import Parameter, Tensor, nn
 
 from src.models import create_model
-from src.optimizer import AdamW, ClipByGlobalNorm, decay_groups
+from src.optimizer import SGD, AdamW, ClipByGlobalNorm, decay_groups
 
 
 class Net(nn.Cell):
@@ -59,12 +59,25 @@ def test_epsilon_is_added_after_bias_correction():
     np.testing.assert_allclose(net.bias.asnumpy(), np.array([0.5, -1.0]) - 0.05, rtol=1e-4)
 
 
-def test_group_learning_rates():
+def test_learning_rate_scales():
     net = Net()
-    groups = [{"params": [net.weight], "lr": 0.1}, {"params": [net.bias], "lr": 0.01}]
-    Update(AdamW(groups, 1.0))(Tensor(np.ones((2, 2), np.float32)), Tensor(np.ones(2, np.float32)))
+    optimizer = AdamW(decay_groups(net, 0.0), 0.1, lr_scales={"bias": 0.1})
+    Update(optimizer)(Tensor(np.ones((2, 2), np.float32)), Tensor(np.ones(2, np.float32)))
     np.testing.assert_allclose(net.weight.asnumpy(), [[0.9, -2.1], [2.9, 0.4]], rtol=1e-5)
     np.testing.assert_allclose(net.bias.asnumpy(), [0.49, -1.01], rtol=1e-5)
+
+
+def test_sgd_steps_equal_pytorchs_rule(mode):
+    """v = momentum v + g + decay p; p = p - lr v, the scale on lr."""
+    net = Net()
+    p, v = net.weight.asnumpy().astype(np.float64), 0.0
+    update = Update(SGD([net.weight], 0.1, weight_decay=0.5, momentum=0.8, lr_scales={"weight": 0.5}))
+    for i in range(3):
+        g = np.random.RandomState(i).randn(2, 2).astype(np.float32)
+        update(Tensor(g))
+        v = 0.8 * v + g + 0.5 * p
+        p = p - 0.05 * v
+    np.testing.assert_allclose(net.weight.asnumpy(), p, rtol=1e-5)
 
 
 def test_decay_groups_are_the_authors():

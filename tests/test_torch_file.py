@@ -286,6 +286,12 @@ def test_safetensors_byte_by_byte(read):
     np.testing.assert_array_equal(weights.tensors["one"], np.array(True), strict=True)
 
 
+def test_safetensors_header_whose_size_begins_like_a_pickle(read):
+    """The size of the header comes first: 128 is the byte that opens a pickle, which one header in 32 has."""
+    head = json.dumps({"w": {"dtype": "U8", "shape": [1], "data_offsets": [0, 1]}}).encode().ljust(128)
+    assert read(safetensors_file(head, b"7")).tensors["w"] == 55
+
+
 def test_safetensors_round_trip_and_the_package_agrees(tmp_path):
     rng = np.random.default_rng(0)
     kinds = ["float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "bool"]

@@ -4,17 +4,34 @@ A source is anything with `len(source)`, `source[index] -> (RGB Pillow image, in
 `source.classes` (names in label order).
 """
 
+from collections.abc import Callable
+from functools import partial
+
+from src.data.cifar import Cifar
 from src.data.digits import Digits
+from src.data.flowers import Flowers102
 from src.data.image_folder import ImageFolder
+from src.data.loader import Dataset
+from src.data.oxford_pets import OxfordPets
 from src.errors import UserError
 
+# Sources that are read from a folder: how, and what the folder holds.
+_FOLDERS: dict[str, tuple[Callable[[str, str], Dataset], str]] = {
+    "folder": (ImageFolder, "train/ and val/"),
+    "cifar10": (partial(Cifar, num_classes=10), "cifar-10-batches-py/ or cifar-10-batches-bin/"),
+    "cifar100": (partial(Cifar, num_classes=100), "cifar-100-python/ or cifar-100-binary/"),
+    "oxford_pets": (OxfordPets, "images/ and annotations/"),
+    "flowers102": (Flowers102, "jpg/, imagelabels.mat and setid.mat"),
+}
 
-def open_dataset(source: str, root: str | None, split: str) -> Digits | ImageFolder:
+
+def open_dataset(source: str, root: str | None, split: str) -> Dataset:
     """Opens one split of a data set.
 
     Args:
-        source: 'digits' (embedded in scikit-learn) or 'folder' (ImageNet layout).
-        root: the folder that holds train/ and val/; for 'folder' only.
+        source: 'digits' (embedded in scikit-learn), 'folder' (ImageNet layout), or 'cifar10', 'cifar100',
+            'oxford_pets', 'flowers102' (as their official archives unpack).
+        root: the folder that holds the images, laid out as its source's file in this package says; none for 'digits'.
         split: 'train' or 'val'.
 
     Raises:
@@ -27,8 +44,10 @@ def open_dataset(source: str, root: str | None, split: str) -> Digits | ImageFol
                 "use source 'folder' to read that folder, or leave the folder out"
             )
         return Digits(split)
-    if source == "folder":
-        if root is None:
-            raise UserError("data source 'folder' needs the folder that holds train/ and val/, but none was given")
-        return ImageFolder(root, split)
-    raise UserError(f"unknown data source {source!r}: expected 'digits' or 'folder'")
+    if source not in _FOLDERS:
+        known = " or ".join(repr(name) for name in ("digits", *_FOLDERS))
+        raise UserError(f"unknown data source {source!r}: expected {known}")
+    open_split, content = _FOLDERS[source]
+    if root is None:
+        raise UserError(f"data source {source!r} needs the folder that holds {content}, but none was given")
+    return open_split(root, split)

@@ -6,13 +6,13 @@ from mindspore import nn
 
 from src.config import Config
 from src.data import open_dataset
-from src.data.digits import Digits
-from src.data.image_folder import ImageFolder
-from src.data.loader import EvalLoader, TrainLoader
+from src.data.loader import Dataset, EvalLoader, TrainLoader
 from src.errors import UserError
+from src.fine_tuning import lr_scales
 from src.layers.image_size import to_sides
 from src.model_card import ModelCard
 from src.models import create_model, get_variant
+from src.optimizer import SGD, AdamW, decay_groups
 
 
 def create_card(config: Config, classes: Sequence[str]) -> ModelCard:
@@ -24,6 +24,9 @@ def create_card(config: Config, classes: Sequence[str]) -> ModelCard:
     model, variant = config.model, get_variant(config.model.name)
     if model.num_classes not in (None, len(classes)):
         raise UserError(f"model.num_classes is {model.num_classes}, but the data has {len(classes)} classes")
+    own_keys = {"num_classes", "image_size", "in_channels", "drop_rate", "attn_drop_rate", "drop_path_rate", "se"}
+    for key in sorted(own_keys & set(model.structure)):
+        raise UserError(f"model.structure.{key}: give it as model.{key}")
     mean, std = variant.mean, variant.std
     if model.in_channels != len(mean):
         mean, std = ((sum(v) / len(v),) * model.in_channels for v in (mean, std))
@@ -54,16 +57,28 @@ def create_training_network(config: Config, card: ModelCard) -> nn.Cell:
     )
 
 
-def open_split(config: Config, split: str) -> Digits | ImageFolder:
+def create_optimizer(
+    config: Config, net: nn.Cell, schedule: nn.learning_rate_schedule.LearningRateSchedule
+) -> AdamW | SGD:
+    """The optimizer of `config` over what `net` trains, with the authors' decay groups."""
+    settings = config.optimizer
+    groups = decay_groups(net, settings.weight_decay)
+    scales = lr_scales(net, settings.layer_decay, settings.backbone_lr_scale)
+    if settings.name == "sgd":
+        return SGD(groups, schedule, momentum=settings.momentum, lr_scales=scales)
+    return AdamW(groups, schedule, 0.0, settings.beta1, settings.beta2, settings.eps, scales)
+
+
+def open_split(config: Config, split: str) -> Dataset:
     """The data of `config`, 'train' or 'val'."""
     return open_dataset(config.data.source, config.data.root, split)
 
 
-def create_train_loader(config: Config, card: ModelCard) -> TrainLoader:
-    """Augmented batches of the training split."""
+def create_train_loader(config: Config, card: ModelCard, dataset: Dataset) -> TrainLoader:
+    """Augmented batches of `dataset`."""
     data = config.data
     return TrainLoader(
-        open_split(config, "train"),
+        dataset,
         image_size=card.image_size,
         mean=card.mean,
         std=card.std,
@@ -77,10 +92,10 @@ def create_train_loader(config: Config, card: ModelCard) -> TrainLoader:
     )
 
 
-def create_eval_loader(config: Config, card: ModelCard) -> EvalLoader:
-    """Every image of the validation split once."""
+def create_eval_loader(config: Config, card: ModelCard, dataset: Dataset) -> EvalLoader:
+    """Every image of `dataset` once."""
     return EvalLoader(
-        open_split(config, "val"),
+        dataset,
         image_size=card.image_size,
         mean=card.mean,
         std=card.std,

@@ -11,6 +11,7 @@ from src.config import Config, dump_config
 from src.engine.build import (
     create_card,
     create_eval_loader,
+    create_optimizer,
     create_train_loader,
     create_training_network,
     open_split,
@@ -24,9 +25,9 @@ from src.engine.run_folder import RunFolder
 from src.engine.train_step import TrainStep
 from src.engine.trained_network import set_up_device_for
 from src.errors import UserError
+from src.fine_tuning import freeze, load_initial_weights
 from src.loss import create_loss
 from src.lr_schedule import WarmupCosine
-from src.optimizer import AdamW, decay_groups
 
 PROFILED_STEPS = 5
 
@@ -50,36 +51,36 @@ class Training:
     ):
         self.config, self.folder, self.profile = config, folder, profile
         checkpoint_path = self._checkpoint_to_resume(resume)
-        self.card = create_card(config, open_split(config, "train").classes)
+        train_set = open_split(config, "train")
+        self.card = create_card(config, train_set.classes)
         settings = set_up_device_for(self.card, config)
-        self.train_loader = create_train_loader(config, self.card)
-        self.eval_loader = create_eval_loader(config, self.card)
+        self.train_loader = create_train_loader(config, self.card, train_set)
+        self.eval_loader = create_eval_loader(config, self.card, open_split(config, "val"))
         self.steps_per_epoch = min(len(self.train_loader), config.limit_batches or len(self.train_loader))
         self.epochs = config.schedule.epochs + config.schedule.cooldown_epochs
 
         self.net = create_training_network(config, self.card)
-        schedule, optimizer = config.schedule, config.optimizer
+        if checkpoint_path is None and config.init_from is not None:
+            settings.append(f"starting from {config.init_from}")
+            settings += load_initial_weights(self.net, read_checkpoint(config.init_from))
+        settings += freeze(self.net, config.freeze)
+        schedule = config.schedule
         self.schedule = WarmupCosine(
-            optimizer.lr,
+            config.optimizer.lr,
             self.steps_per_epoch,
             schedule.epochs,
             schedule.warmup_epochs,
             schedule.warmup_lr,
             schedule.min_lr,
         )
-        self.optimizer = AdamW(
-            decay_groups(self.net, optimizer.weight_decay),
-            self.schedule,
-            beta1=optimizer.beta1,
-            beta2=optimizer.beta2,
-            eps=optimizer.eps,
-        )
+        self.optimizer = create_optimizer(config, self.net, self.schedule)
         self.step_cell = TrainStep(
-            self.net, create_loss(config.train.label_smoothing), self.optimizer, optimizer.clip_norm
+            self.net, create_loss(config.train.label_smoothing), self.optimizer, config.optimizer.clip_norm
         )
         self.first_epoch, self.best_top1 = 0, -1.0
         if checkpoint_path is None:
-            folder.start(dump_config(config), describe_environment(current_device()), overwrite)
+            is_unfinished_start = resume == "auto"  # stopped before its first checkpoint
+            folder.start(dump_config(config), describe_environment(current_device()), overwrite or is_unfinished_start)
         else:
             self._resume(checkpoint_path)
         for line in settings:

@@ -1,14 +1,12 @@
 """The networks by name: `create_model("tnt_s_patch16_224", num_classes=10)`, `list_models("ptnt*")`."""
 
-import difflib
 import fnmatch
 import inspect
-from collections.abc import Iterable
 from typing import Any
 
 from mindspore import nn
 
-from src.errors import UserError
+from src.errors import UserError, nearest
 from src.models import pyramid_tnt, t2t_vit, tnt
 from src.models.variant import Variant
 
@@ -27,7 +25,7 @@ def get_variant(name: str) -> Variant:
         UserError: no variant has this name; the nearest names are listed.
     """
     if name not in _VARIANTS:
-        raise UserError(f"unknown model {name!r}; {_nearest(name, list_models())}")
+        raise UserError(f"unknown model {name!r}; {nearest(name, list_models())}")
     return _VARIANTS[name]
 
 
@@ -47,10 +45,5 @@ def create_model(name: str, **arguments: Any) -> nn.Cell:
     known = list(inspect.signature(variant.network.__init__).parameters)[1:]
     for argument in arguments:
         if argument not in known:
-            raise UserError(f"{name} has no argument {argument!r}; {_nearest(argument, known)}")
+            raise UserError(f"{name} has no argument {argument!r}; {nearest(argument, known)}")
     return variant.network(**{"image_size": variant.image_size, **variant.structure, **arguments})
-
-
-def _nearest(word: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(word, known, n=3, cutoff=0.4)
-    return "did you mean " + " or ".join(near) + "?" if near else "known: " + ", ".join(known)

@@ -120,6 +120,30 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_step(folder):
     assert not (folder / "nan" / "tiny" / "checkpoints" / "last.ckpt").exists()
 
 
+def test_init_from_another_run(folder):
+    """Another image size, the same classes; frozen parameters stay at the start's values."""
+    start = read_checkpoint(folder / "runs" / "tiny" / "checkpoints" / "best.ckpt")
+    options = ["--init_from", "runs/tiny/checkpoints/best.ckpt", "--model.image_size", "32", "--output", "tuned"]
+    options += ["--freeze", '["blocks.*"]', "--optimizer.layer_decay", "0.5", "--optimizer.name", "sgd"]
+    train_script.main(["--config", "tiny.yaml", *options])
+    log = (folder / "tuned" / "tiny" / "train.log").read_text()
+    assert "resized outer_pos: (1, 2, 16) to (1, 5, 16)" in log and "parameters that match blocks.*" in log
+    tuned = read_checkpoint(folder / "tuned" / "tiny" / "checkpoints" / "last.ckpt")
+    for name, value in start.weights.items():
+        if name.startswith("blocks."):
+            np.testing.assert_array_equal(tuned.weights[name], value)
+    assert np.abs(tuned.weights["head.weight"] - start.weights["head.weight"]).max() > 0
+    with pytest.raises(UserError, match="none.ckpt does not exist"):
+        train_script.main(["--config", "tiny.yaml", "--output", "fresh", "--init_from", "none.ckpt"])
+
+
+def test_resume_before_the_first_checkpoint_starts_anew(folder):
+    (folder / "early" / "tiny").mkdir(parents=True)
+    (folder / "early" / "tiny" / "metrics.jsonl").write_text('{"kind": "train"}\n')
+    train_script.main(["--config", "tiny.yaml", "--output", "early", "--schedule.epochs", "1", "--resume"])
+    assert '"kind": "train"}' not in (folder / "early" / "tiny" / "metrics.jsonl").read_text()
+
+
 def test_profile(folder):
     train_script.main(["--config", "tiny.yaml", "--output", "profiled", "--schedule.epochs", "1", "--profile"])
     assert any((folder / "profiled" / "tiny" / "profile").rglob("*.csv"))
@@ -164,6 +188,7 @@ def test_wrong_checkpoints_end_in_one_line_and_no_number(folder, capsys, kind):
         (["--model.name", "tnt_m_patch16_224"], "unknown model 'tnt_m_patch16_224'"),
         (["--model.structure.dept", "2"], "no argument 'dept'; did you mean depth"),
         (["--model.image_size", "20"], "multiples of 16"),
+        (["--model.structure.image_size", "32"], "model.structure.image_size: give it as model.image_size"),
         (["--model.num_classes", "7"], "model.num_classes is 7, but the data has 10 classes"),
         (["--train.batch_size", "2000"], "fewer than one batch of 2000"),
         (["--data", "nowhere"], "nowhere"),

@@ -1,7 +1,7 @@
-"""Weights that PyTorch wrote, at full size: converted, compared with the authors' logits, and back without a changed bit.
+"""Weights that PyTorch wrote, at full size: converted, compared with the authors' logits, and back bit for bit.
 
-    python tests/torch_files/check_with_torch.py                          # makes an environment with PyTorch's CPU build
-    python tests/torch_files/check_with_torch.py --torch_python PYTHON    # one that has torch, numpy and safetensors
+    python tests/torch_files/check_with_torch.py                          # makes an environment with PyTorch
+    python tests/torch_files/check_with_torch.py --torch_python PYTHON    # one with torch, numpy and safetensors
 
 For one variant of each family it takes the weights of tests/reference and
 
@@ -26,7 +26,6 @@ sys.path.insert(0, str(REPOSITORY))
 
 CASES = {"tnt_s_patch16_224": None, "pyramid_tnt_ti_192": None, "t2t_vit_7": "state_dict_ema"}  # name: wrapper
 REQUIREMENTS = ("torch==2.13.0", "numpy<2", "safetensors")
-CPU_BUILDS = "https://download.pytorch.org/whl/cpu"
 
 
 # --- with PyTorch ---
@@ -124,9 +123,7 @@ def assert_equal(first: dict, second: dict) -> None:
 def create_environment(folder: Path) -> str:
     venv.create(folder, with_pip=True)
     python = str(folder / "bin" / "python")
-    subprocess.run(
-        [python, "-m", "pip", "install", "--quiet", "--extra-index-url", CPU_BUILDS, *REQUIREMENTS], check=True
-    )
+    subprocess.run([python, "-m", "pip", "install", "--quiet", *REQUIREMENTS], check=True)
     return python
 
 
