@@ -60,7 +60,7 @@ class ModelConfig:
 class DataConfig:
     """Which images, and how they reach the network.
 
-    On the command line `--data DIR` is short for `--data.source folder --data.root DIR`.
+    On the command line `--data DIR` is short for `--data.root DIR`, with source 'folder' where digits are configured.
 
     Args:
         source: 'digits' (embedded in scikit-learn), 'folder' (ImageNet layout), or an official archive, unpacked:
@@ -225,13 +225,16 @@ def parse_command_line(
     Raises:
         UserError: an unknown option, a wrong type, a missing positional argument, and all that `load_config` raises.
     """
-    argv = _expand_data_option(sys.argv[1:] if argv is None else argv)
+    given_argv = list(sys.argv[1:] if argv is None else argv)
+    argv = [t.replace("--data", "--data.root", 1) if _is_data_option(t) else t for t in given_argv]
     hints = _flat_hints(Config) | get_type_hints(options)
     positional = [option.name for option in fields(options) if _is_positional(option)]
     _refuse_unknown_options(program, argv, hints, positional)
     try:
         path = _config_option(argv, default=os.path.relpath(_REPOSITORY / default_config))
         tree = _read(path)
+        if argv != given_argv and tree.get("data", {}).get("source") == "digits":  # which takes no folder
+            argv = ["--data.source", "folder", *argv]
         parser = _create_parser(
             prog=program,
             usage="python %(prog)s [--config FILE] [--KEY VALUE ...]" + "".join(f" {name} ..." for name in positional),
@@ -450,7 +453,10 @@ def _add_section(parser: ArgumentParser, title: str, section: Any, prefix: str =
             _add_section(parser, name, value, f"{prefix}{name}.")
         else:  # a pair is shown as it is written on the command line: [0.08, 1.0]
             default = list(value) if isinstance(value, tuple) else value
-            group.add_argument(f"--{prefix}{name}", type=hint, default=default, help=texts.get(name))
+            several = get_origin(hint) is list
+            value_type = get_args(hint)[0] if several else hint
+            nargs = "+" if several else None
+            group.add_argument(f"--{prefix}{name}", type=value_type, nargs=nargs, default=default, help=texts.get(name))
 
 
 def _add_own_options(parser: ArgumentParser, options: type, config_path: Path) -> None:
@@ -477,15 +483,9 @@ def _is_positional(option: Field) -> bool:
     return option.default is MISSING and option.default_factory is MISSING
 
 
-def _expand_data_option(argv: Iterable[str]) -> list[str]:
-    """`--data DIR` and `--data=DIR` written out as the two keys they stand for."""
-    expanded = []
-    for token in argv:
-        if token == "--data" or token.startswith("--data="):
-            expanded += ["--data.source", "folder", token.replace("--data", "--data.root", 1)]
-        else:
-            expanded.append(token)
-    return expanded
+def _is_data_option(token: str) -> bool:
+    """Whether it is `--data DIR` or `--data=DIR`, short for the folder of the configured source."""
+    return token == "--data" or token.startswith("--data=")
 
 
 def _refuse_unknown_options(program: str, argv: list[str], hints: dict[str, Any], positional: list[str]) -> None:

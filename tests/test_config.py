@@ -352,6 +352,11 @@ def test_overrides():
     assert parse("--limit_batches", "2", "--limit_batches", "null")[0].limit_batches is None
 
 
+def test_data_option_keeps_a_source_that_takes_a_folder():
+    config, _, _ = parse("--config", str(REPOSITORY / "config/transfer/cifar10_224.yaml"), "--data", "archives")
+    assert (config.data.source, config.data.root) == ("cifar10", "archives")
+
+
 @pytest.mark.parametrize("argv", [["--data", "my/images"], ["--data=my/images"]])
 def test_data_option(argv):
     config, _, _ = parse(*argv)

@@ -124,7 +124,7 @@ def test_init_from_another_run(folder):
     """Another image size, the same classes; frozen parameters stay at the start's values."""
     start = read_checkpoint(folder / "runs" / "tiny" / "checkpoints" / "best.ckpt")
     options = ["--init_from", "runs/tiny/checkpoints/best.ckpt", "--model.image_size", "32", "--output", "tuned"]
-    options += ["--freeze", '["blocks.*"]', "--optimizer.layer_decay", "0.5", "--optimizer.name", "sgd"]
+    options += ["--freeze", "blocks.*", "cls_token", "--optimizer.layer_decay", "0.5", "--optimizer.name", "sgd"]
     train_script.main(["--config", "tiny.yaml", *options])
     log = (folder / "tuned" / "tiny" / "train.log").read_text()
     assert "resized outer_pos: (1, 2, 16) to (1, 5, 16)" in log and "parameters that match blocks.*" in log
