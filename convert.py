@@ -10,10 +10,11 @@ import yaml
 from src.engine.command import run_command  # first: it quiets MindSpore's log before MindSpore is imported
 
 from src.checkpoint import save_checkpoint  # isort: skip
-from src.engine.conversion import check_target, convert_file, read_class_names, write_reference_file
+from src.engine.conversion import convert_file, read_class_names, write_reference_file
 from src.engine.device import set_up_device
 from src.errors import UserError
 from src.models import get_variant
+from src.output_file import check_output_file
 
 
 class _Parser(argparse.ArgumentParser):
@@ -55,7 +56,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     options = _parse(argv)
     set_up_device("CPU", seed=0, uses_convolution=False)
-    check_target(options.output, ".safetensors" if options.reverse else ".ckpt")
+    check_output_file(options.output, ".safetensors" if options.reverse else ".ckpt")
     if options.output.exists() and options.input.exists() and options.output.samefile(options.input):
         raise UserError(f"--input and --output are the same file, {options.input}; give another --output")
     if options.reverse:
@@ -68,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def _convert(options: argparse.Namespace) -> None:
     if options.report is not None:
-        check_target(options.report)
+        check_output_file(options.report)
     if options.model not in (None, "auto"):
         get_variant(options.model)  # a wrong name is told before the file is read
     conversion = convert_file(

@@ -14,7 +14,8 @@ from src.engine.run_folder import RunFolder
 from src.engine.trained_network import choose_checkpoint, set_up_device_for
 from src.errors import UserError
 from src.fine_tuning import fit_image_size
-from src.json_file import check_json_target, write_json
+from src.json_file import write_json
+from src.output_file import check_output_file
 
 
 @dataclass
@@ -35,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "eval.py", "Measures accuracy and loss over every validation image exactly once.", EvalOptions, argv
     )
     if options.json is not None:
-        check_json_target(options.json)
+        check_output_file(options.json)
     path = choose_checkpoint(options.checkpoint, RunFolder(config.output, name))
     checkpoint = read_checkpoint(path)
     dataset = open_split(config, "val")

@@ -15,7 +15,8 @@ from src.engine.prediction_table import PredictionTable
 from src.engine.run_folder import RunFolder
 from src.engine.trained_network import choose_checkpoint
 from src.errors import UserError
-from src.json_file import check_json_target, write_json
+from src.json_file import write_json
+from src.output_file import check_output_file
 
 
 @dataclass
@@ -47,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.model_file is not None and options.checkpoint is not None:
         raise UserError("--model_file and --checkpoint were both given: give one of them")
     if options.json is not None:
-        check_json_target(options.json)
+        check_output_file(options.json)
     files, skipped = find_images(options.images)
     for problem in skipped:
         print(f"skipped: {problem.reason}", file=sys.stderr)

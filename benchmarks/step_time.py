@@ -42,10 +42,11 @@ from src.engine.device import current_device, set_up_device
 from src.engine.environment import describe_environment
 from src.engine.train_step import TrainStep
 from src.errors import UserError
-from src.json_file import check_json_target, write_json
+from src.json_file import write_json
 from src.loss import create_loss
 from src.models import create_model, get_variant
 from src.optimizer import AdamW, decay_groups
+from src.output_file import check_output_file
 
 SIDE = 2048
 WARM_UP_STEPS = 2
@@ -247,7 +248,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     options = _parse(argv)
     get_variant(options.model)
     if options.json is not None:
-        check_json_target(options.json)
+        check_output_file(options.json)
     arguments = dict(options.structure)
     if options.image_size is not None:
         sides = options.image_size

@@ -15,19 +15,6 @@ def to_json(content: Any) -> str:
     return text.encode("utf-8", "backslashreplace").decode()  # a lone surrogate becomes \udcXX, which JSON reads back
 
 
-def check_json_target(path: str | Path) -> None:
-    """Refuses, before the work is done, a file that `write_json` could not write.
-
-    Raises:
-        UserError: the folder is missing or cannot be written, or `path` is a folder.
-    """
-    path = Path(path)
-    if path.is_dir():
-        raise UserError(f"cannot write {path}: it is a folder; give the name of a file")
-    if not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
-        raise UserError(f"cannot write {path}: {path.parent} is not a folder that can be written")
-
-
 def write_json(path: str | Path, content: Any) -> None:
     """Writes `content` beside `path` and renames it.
 

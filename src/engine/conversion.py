@@ -1,6 +1,5 @@
 """Weight files of the authors' PyTorch code as checkpoints, and checkpoints as such files."""
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -195,20 +194,6 @@ def read_class_names(path: Path) -> list[str]:
         where = f"line {names.index('') + 1} is empty" if names else "the file is empty"
         raise UserError(f"{path}: expected one class name a line: {where}")
     return names
-
-
-def check_target(path: Path, ending: str = "") -> None:
-    """Refuses, before the work is done, a file that could not be written.
-
-    Raises:
-        UserError: another ending than `ending`, a folder, or in no folder that can be written.
-    """
-    if not path.name.endswith(ending):
-        raise UserError(f"{path}: expected a name that ends in {ending}")
-    if path.is_dir():
-        raise UserError(f"{path} is a folder; give the name of a file")
-    if not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
-        raise UserError(f"cannot write {path}: {path.parent} is not a folder that can be written")
 
 
 def _check_arrays(tensors: Mapping[str, np.ndarray]) -> None:

@@ -168,33 +168,45 @@ class Stage(nn.Cell):
 
     Args:
         num_blocks: number of blocks.
-        drop_path_rates: stochastic depth of each block.
         grid: (H_out, W_out) of the sentences.
-        sr_ratio: spatial reduction of the outer attention.
-        outer_num_heads: heads of the outer transformer.
-        block_arguments: the other arguments of `Block`.
+        drop_path_rates: stochastic depth of each block.
+        The others: see `Block`.
     """
 
     def __init__(
         self,
         num_blocks: int,
-        drop_path_rates: Sequence[float],
+        inner_dim: int,
+        inner_num_heads: int,
+        outer_dim: int,
+        outer_num_heads: int,
         grid: tuple[int, int],
         sr_ratio: int,
-        outer_num_heads: int,
-        **block_arguments,
+        mlp_ratio: float,
+        qkv_bias: bool,
+        drop_rate: float,
+        attn_drop_rate: float,
+        drop_path_rates: Sequence[float],
+        se: bool,
     ):
         super().__init__()
         num_inner = 2 if num_blocks > 6 else 1
         self.blocks = nn.CellList(
             [
                 Block(
+                    inner_dim=inner_dim,
+                    inner_num_heads=inner_num_heads,
+                    outer_dim=outer_dim,
+                    outer_num_heads=outer_num_heads,
                     grid=grid,
                     sr_ratio=sr_ratio,
-                    outer_num_heads=outer_num_heads,
+                    mlp_ratio=mlp_ratio,
+                    qkv_bias=qkv_bias,
+                    drop_rate=drop_rate,
+                    attn_drop_rate=attn_drop_rate,
                     drop_path_rate=drop_path_rates[index],
+                    se=se,
                     has_inner=index < num_inner,
-                    **block_arguments,
                 )
                 for index in range(num_blocks)
             ]
