@@ -1,4 +1,4 @@
-"""Writes a few held-out digits as PNG files: python scripts/write_digits.py FOLDER"""
+"""Writes the first held-out image of some digits as PNG files: python scripts/write_digits.py FOLDER"""
 
 import sys
 from pathlib import Path
@@ -7,7 +7,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from src.data.digits import Digits
 
-COUNT = 5
+LABELS = range(5)
 
 
 def main() -> None:
@@ -16,9 +16,10 @@ def main() -> None:
     folder = Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
     digits = Digits("val")
-    for index in range(0, len(digits), len(digits) // COUNT):
-        image, label = digits[index]
-        image.save(folder / f"digit_{label}_number_{index}.png")
+    labels = [digits.label(index) for index in range(len(digits))]
+    for label in LABELS:
+        image, _ = digits[labels.index(label)]
+        image.save(folder / f"a_{label}.png")
 
 
 if __name__ == "__main__":

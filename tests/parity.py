@@ -14,12 +14,13 @@ from src.engine.train_step import TrainStep
 from src.loss import create_loss
 from src.models import create_model
 from src.models.pyramid_tnt import PyramidTNT
+from src.models.t2t_vit import T2TViT
 from src.models.tnt import TNT
 from src.optimizer import AdamW, decay_groups
 from tests.reference.fill import fill_input, fill_parameter
 
 FOLDER = Path(__file__).parent / "reference"
-NETWORKS = {"TNT": TNT, "PyramidTNT": PyramidTNT}
+NETWORKS = {"TNT": TNT, "PyramidTNT": PyramidTNT, "T2T_ViT": T2TViT}
 
 
 @dataclass

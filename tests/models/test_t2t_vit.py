@@ -11,43 +11,39 @@ from src.models import create_model, get_variant, list_models
 from src.models.feature_extractor import FeatureExtractor
 from src.models.t2t_vit import T2TViT, T2TViTDense
 from src.optimizer import decay_groups
-from tests.parity import Case, check_forward, check_gradients, check_training, load_case
+from tests.parity import check_forward, check_gradients, check_training, load_case
 
 TINY_CASES = ["tiny_t2t_performer", "tiny_t2t_transformer"]
 
 
-def load_tiny(name: str) -> Case:
-    """A case of the authors' class T2T_ViT: `t2t_vit_14` with the sizes that the case gives."""
-    case = load_case(name)
-    case.meta["factory"] = "t2t_vit_14"
-    return case
-
-
 @pytest.mark.parametrize("name", TINY_CASES)
 def test_forward_of_tiny_cases(name, mode):
-    check_forward(load_tiny(name))
+    check_forward(load_case(name))
 
 
-@pytest.mark.parametrize("name", ["t2t_vit_14_se", "t2t_vit_16_ghost", "t2t_vit_dense"])
+PUBLISHED_CASES = [name for name in list_models("t2t*") if name != "t2t_vit_c_14"]
+
+
+@pytest.mark.parametrize("name", PUBLISHED_CASES)
 def test_forward_of_published_variants(name):
-    ms.set_context(mode=ms.PYNATIVE_MODE)  # compiling takes most of the time; the slow test does it for all of them
+    ms.set_context(mode=ms.PYNATIVE_MODE)  # compiling takes most of the time; the slow test does it
     check_forward(load_case(name))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in list_models("t2t*") if name != "t2t_vit_c_14"])
-def test_forward_of_every_published_variant(name):
+@pytest.mark.parametrize("name", PUBLISHED_CASES)
+def test_forward_of_published_variants_in_graph_mode(name):
     check_forward(load_case(name))
 
 
 @pytest.mark.parametrize("name", TINY_CASES)
 def test_gradients(name, mode):
-    check_gradients(load_tiny(name))
+    check_gradients(load_case(name))
 
 
 @pytest.mark.parametrize("name", TINY_CASES)
 def test_training_run(name, mode):
-    check_training(load_tiny(name))
+    check_training(load_case(name))
 
 
 # name, arguments -> parameters (frozen positions and random features included), trainable parameters
