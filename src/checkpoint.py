@@ -86,7 +86,8 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         entries = ms.load_checkpoint(str(path), crc_check=True)
     except (ValueError, RuntimeError, TypeError, OSError) as error:
         raise UserError(
-            f"{path} is not a readable MindSpore checkpoint: it is truncated, damaged or of another kind"
+            f"{path} is not a readable MindSpore checkpoint: it is truncated, damaged or of another kind "
+            "(convert.py makes checkpoints of PyTorch files)"
         ) from error
     values = {name: entry.asnumpy() if isinstance(entry, Tensor) else entry for name, entry in entries.items()}
     card, progress = None, {}

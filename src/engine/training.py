@@ -51,6 +51,8 @@ class Training:
     ):
         self.config, self.folder, self.profile = config, folder, profile
         checkpoint_path = self._checkpoint_to_resume(resume)
+        if config.init_from is not None and not Path(config.init_from).exists():
+            raise UserError(f"init_from: checkpoint {config.init_from} does not exist")
         train_set = open_split(config, "train")
         self.card = create_card(config, train_set.classes)
         settings = set_up_device_for(self.card, config)

@@ -133,8 +133,9 @@ def test_init_from_another_run(folder):
         if name.startswith("blocks."):
             np.testing.assert_array_equal(tuned.weights[name], value)
     assert np.abs(tuned.weights["head.weight"] - start.weights["head.weight"]).max() > 0
-    with pytest.raises(UserError, match="none.ckpt does not exist"):
-        train_script.main(["--config", "tiny.yaml", "--output", "fresh", "--init_from", "none.ckpt"])
+    for more in (["--output", "fresh"], ["--resume"]):
+        with pytest.raises(UserError, match="init_from: checkpoint none.ckpt does not exist"):
+            train_script.main(["--config", "tiny.yaml", "--init_from", "none.ckpt", *more])
 
 
 def test_resume_before_the_first_checkpoint_starts_anew(folder):
