@@ -16,14 +16,14 @@ Only figures from an otherwise idle machine mean anything. Linux only (resident 
 
 import argparse
 import os
+import pickle
 import statistics
+import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -181,11 +181,34 @@ def _tell(kind: str, line: str) -> None:
 
 
 def _measure_in_new_process(kind: str, *arguments: Any) -> Measurement:
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
-        try:
-            return process.submit(measure, kind, *arguments).result()
-        except BrokenProcessPool as error:
-            raise UserError(f"the process of {kind} was killed; if memory ran out, lower --batch_size") from error
+    """Not by `multiprocessing`: once MindSpore is imported, what that starts has OMP_NUM_THREADS=1."""
+    with tempfile.TemporaryDirectory() as folder:
+        task, result = Path(folder) / "task", Path(folder) / "result"
+        task.write_bytes(pickle.dumps((kind, *arguments)))
+        code = (
+            "import pickle, sys; from pathlib import Path; sys.path.insert(0, sys.argv[1]); "
+            "from benchmarks import step_time; step_time.measure_task(Path(sys.argv[2]), Path(sys.argv[3]))"
+        )
+        ended = subprocess.run(
+            [sys.executable, "-c", code, str(Path(__file__).resolve().parent.parent), str(task), str(result)]
+        )
+        if not result.exists():
+            raise UserError(
+                f"the process of {kind} ended with {ended.returncode}; if memory ran out, lower --batch_size"
+            )
+        outcome = pickle.loads(result.read_bytes())
+    if isinstance(outcome, UserError):
+        raise outcome
+    return outcome
+
+
+def measure_task(task: Path, result: Path) -> None:
+    """`measure` for the arguments pickled in `task`; its result, or what the user did wrong, goes to `result`."""
+    try:
+        outcome = measure(*pickle.loads(task.read_bytes()))
+    except UserError as error:
+        outcome = error
+    result.write_bytes(pickle.dumps(outcome))
 
 
 def _table(measurements: dict[str, Measurement]) -> list[str]:
