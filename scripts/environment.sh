@@ -55,7 +55,7 @@ prepare_environment() {
     fi
 
     # an installed MindSpore is never replaced: on Ascend it fits the installed CANN
-    local constraints=()
+    local keep=()
     local version
     version="$("$PYTHON" -c 'from importlib.metadata import version; print(version("mindspore"))' 2>/dev/null)" || version=""
     for file in "$@"; do
@@ -64,11 +64,11 @@ prepare_environment() {
             continue
         fi
         if [ -n "$version" ]; then
-            constraints=(--constraint <(echo "mindspore==$version"))
+            keep=("mindspore==$version")
         fi
         echo "installing $file"
         "$PYTHON" -m pip install --quiet --disable-pip-version-check --requirement "$ROOT/$file" \
-            "${constraints[@]}" || fail "pip could not install $file; see its messages above"
+            "${keep[@]}" || fail "pip could not install $file; see its messages above"
         if [ "$PYTHON" = "$ROOT/.venv/bin/python" ]; then
             cp "$ROOT/$file" "$stamp"
         fi
