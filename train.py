@@ -17,11 +17,13 @@ class TrainOptions:
     Args:
         resume: continue a run: 'auto' (or nothing) from the folder's last checkpoint where there is one, or a path.
         overwrite: delete the run that the folder already holds, and start anew.
+        allow_changes: resume also with a configuration that differs from the run's.
         profile: record a profile of a few steps after the first.
     """
 
     resume: str = field(default="never", metadata={"bare": "auto"})
     overwrite: bool = False
+    allow_changes: bool = False
     profile: bool = False
 
 
@@ -30,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "train.py", "Trains a network and keeps its last and its best checkpoint.", TrainOptions, argv
     )
     folder = RunFolder(config.output, name)
-    Training(config, folder, options.resume, options.overwrite, options.profile).run()
+    Training(config, folder, options.resume, options.overwrite, options.allow_changes, options.profile).run()
 
 
 if __name__ == "__main__":

@@ -181,7 +181,8 @@ def _tell(kind: str, line: str) -> None:
 
 
 def _measure_in_new_process(kind: str, *arguments: Any) -> Measurement:
-    """Not by `multiprocessing`: once MindSpore is imported, what that starts has OMP_NUM_THREADS=1."""
+    """Not by `multiprocessing`, and with Python's own view of the environment: importing MindSpore sets
+    OMP_NUM_THREADS=1 behind Python's back, and new processes would inherit it."""
     with tempfile.TemporaryDirectory() as folder:
         task, result = Path(folder) / "task", Path(folder) / "result"
         task.write_bytes(pickle.dumps((kind, *arguments)))
@@ -190,7 +191,8 @@ def _measure_in_new_process(kind: str, *arguments: Any) -> Measurement:
             "from benchmarks import step_time; step_time.measure_task(Path(sys.argv[2]), Path(sys.argv[3]))"
         )
         ended = subprocess.run(
-            [sys.executable, "-c", code, str(Path(__file__).resolve().parent.parent), str(task), str(result)]
+            [sys.executable, "-c", code, str(Path(__file__).resolve().parent.parent), str(task), str(result)],
+            env=dict(os.environ),
         )
         if not result.exists():
             raise UserError(

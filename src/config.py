@@ -42,6 +42,8 @@ class ModelConfig:
         attn_drop_rate: dropout on attention weights.
         drop_path_rate: stochastic depth of the last block; it rises linearly from 0.
         se: the authors' squeeze-and-excitation gate on TNT's and PyramidTNT's outer MLP.
+        batch_norm: PyramidTNT's batch norms in training: 'train' with a device's own statistics, 'synchronized' with
+            those of all devices, 'eval' with the running ones, 'frozen' like eval, without training gain and bias.
         structure: further arguments of the network's constructor, such as {depth: 4, outer_dim: 96}.
     """
 
@@ -53,6 +55,7 @@ class ModelConfig:
     attn_drop_rate: float = 0.0
     drop_path_rate: float = 0.1
     se: bool = False
+    batch_norm: Literal["train", "synchronized", "eval", "frozen"] = "train"
     structure: dict[str, Any] = field(default_factory=dict)
 
 
@@ -63,22 +66,40 @@ class DataConfig:
     On the command line `--data DIR` is short for `--data.root DIR`, with source 'folder' where digits are configured.
 
     Args:
-        source: 'digits' (embedded in scikit-learn), 'folder' (ImageNet layout), or an official archive, unpacked:
-            'cifar10', 'cifar100', 'oxford_pets' or 'flowers102'.
+        source: 'digits' (embedded in scikit-learn), 'folder' (ImageNet layout), 'mindrecord' (such a folder, packed by
+            make_mindrecord.py), or an official archive, unpacked: 'cifar10', 'cifar100', 'oxford_pets' or 'flowers102'.
         root: folder of the images, null for 'digits'; for 'folder' it holds train/ and val/, each with one sub-folder
             per class, for an archive what that unpacks to.
         crop_scale: area share of the random crop in training.
         crop_ratio: aspect ratio of the random crop in training.
         flip_prob: probability of a horizontal flip in training.
+        rand_augment: RandAugment in timm's spelling, such as rand-m9-mstd0.5-inc1; none when null.
+        color_jitter: strength of random brightness, contrast and saturation, where RandAugment is off; 0 for none.
+        erase_prob: probability that a rectangle is replaced by noise in training.
+        mixup: parameter of the Beta distribution that mixup draws its share from; 0 for no mixup.
+        cutmix: the same for cutmix.
+        mix_prob: probability that a batch is mixed.
+        mix_switch_prob: probability of cutmix where both are on.
+        repeats: copies of an image in an epoch, each augmented for itself (an epoch then has fewer different images).
+        on_bad_image: 'error' stops at an image that cannot be read, 'skip' takes the next one and counts.
         crop_pct: centre crop's share of the resized short side in evaluation.
-        workers: threads that read and transform images.
+        workers: processes that read and transform images; with 0 the training process does, best for small images.
     """
 
-    source: Literal["digits", "folder", "cifar10", "cifar100", "oxford_pets", "flowers102"] = "folder"
+    source: Literal["digits", "folder", "mindrecord", "cifar10", "cifar100", "oxford_pets", "flowers102"] = "folder"
     root: str | None = None
     crop_scale: tuple[float, float] = (0.08, 1.0)
     crop_ratio: tuple[float, float] = (0.75, 1.3333333333333333)
     flip_prob: float = 0.5
+    rand_augment: str | None = None
+    color_jitter: float = 0.0
+    erase_prob: float = 0.0
+    mixup: float = 0.0
+    cutmix: float = 0.0
+    mix_prob: float = 1.0
+    mix_switch_prob: float = 0.5
+    repeats: int = 1
+    on_bad_image: Literal["error", "skip"] = "error"
     crop_pct: float = 0.9
     workers: int = 2
 
@@ -90,7 +111,9 @@ class OptimizerConfig:
 
     Args:
         name: adamw, or sgd with momentum.
-        lr: learning rate for the given batch size, after warm-up.
+        lr: learning rate after warm-up, for the total batch of all devices.
+        lr_batch_size: total batch that lr is meant for: all learning rates are scaled by the actual one over it; not
+            scaled when null.
         weight_decay: decoupled weight decay.
         beta1: decay of AdamW's first moment.
         beta2: decay of AdamW's second moment.
@@ -103,6 +126,7 @@ class OptimizerConfig:
 
     name: Literal["adamw", "sgd"] = "adamw"
     lr: float = 1e-3
+    lr_batch_size: int | None = None
     weight_decay: float = 0.05
     beta1: float = 0.9
     beta2: float = 0.999
@@ -137,16 +161,36 @@ class TrainConfig:
     """The loop.
 
     Args:
-        batch_size: images a step.
+        batch_size: images that a device takes at once. A step has batch_size * devices * accumulate images.
+        accumulate: batches of a device whose gradients are averaged before the weights are updated.
         label_smoothing: share of the target spread over all classes.
+        precision: of matrix products; norms, softmax, performer, weights and sums are float32 in any case.
+        loss_scale: first factor on the loss in float16; it adapts from there.
+        loss_scale_growth: steps without overflow before the factor is doubled.
+        ema_decay: of the moving average of the weights, which is evaluated besides them; no average when null.
+        ema_warmup: smaller decays at the beginning, for short runs.
+        recompute: compute the blocks' activations anew in the backward pass instead of keeping them.
         log_every: steps between two lines of the log.
         eval_every: epochs between two evaluations.
+        save_every: steps between two checkpoints, besides those at the end of epochs; none when null.
+        keep_checkpoints: how many of the latest checkpoints are kept, besides the best.
+        tensorboard: write event files too (needs requirements-tensorboard.txt).
     """
 
     batch_size: int = 128
+    accumulate: int = 1
     label_smoothing: float = 0.1
+    precision: Literal["float32", "float16", "bfloat16"] = "float32"
+    loss_scale: float = 65536.0
+    loss_scale_growth: int = 2000
+    ema_decay: float | None = None
+    ema_warmup: bool = False
+    recompute: bool = False
     log_every: int = 50
     eval_every: int = 1
+    save_every: int | None = None
+    keep_checkpoints: int = 2
+    tensorboard: bool = False
 
 
 @dataclass
@@ -193,6 +237,14 @@ def load_config(path: str | os.PathLike) -> Config:
 def dump_config(config: Config) -> str:
     """The whole configuration as YAML; `load_config` reads it back to an equal one."""
     return yaml.dump(asdict(config), Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+
+
+def changed_keys(before: dict[str, Any], config: Config) -> list[str]:
+    """What differs from the configuration that `asdict` and JSON made `before` of: "key: old, now new"."""
+    now = dict(_flat_values(config))
+    then = dict(_flat_values(_build(Config, _without_unknown(before, Config))))
+    listed = {key: (_listed(then[key]), _listed(value)) for key, value in now.items()}
+    return [f"{key}: {_show(old)}, now {_show(new)}" for key, (old, new) in listed.items() if old != new]
 
 
 def run_name(path: str | os.PathLike) -> str:
@@ -264,6 +316,7 @@ def parse_command_line(
 _POSITIVE = ("above 0", lambda value: 0 < value < float("inf"))
 _NOT_NEGATIVE = ("at least 0", lambda value: 0 <= value < float("inf"))
 _COUNT = ("at least 1", lambda value: value >= 1)
+_PROBABILITY = ("from 0 to 1", lambda value: 0 <= value <= 1)
 _RATE = ("at least 0 and below 1", lambda value: 0 <= value < 1)
 _NOT_EMPTY = ("a path that is not empty", bool)
 
@@ -284,10 +337,18 @@ _RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "data.root": _NOT_EMPTY,
     "data.crop_scale": ("[low, high] with 0 < low <= high <= 1", lambda value: 0 < value[0] <= value[1] <= 1),
     "data.crop_ratio": ("[low, high] with 0 < low <= high", lambda value: 0 < value[0] <= value[1] < float("inf")),
-    "data.flip_prob": ("from 0 to 1", lambda value: 0 <= value <= 1),
+    "data.flip_prob": _PROBABILITY,
+    "data.color_jitter": _NOT_NEGATIVE,
+    "data.erase_prob": _PROBABILITY,
+    "data.mixup": _NOT_NEGATIVE,
+    "data.cutmix": _NOT_NEGATIVE,
+    "data.mix_prob": _PROBABILITY,
+    "data.mix_switch_prob": _PROBABILITY,
+    "data.repeats": _COUNT,
     "data.crop_pct": ("above 0 and at most 1", lambda value: 0 < value <= 1),
-    "data.workers": _COUNT,
+    "data.workers": _NOT_NEGATIVE,
     "optimizer.lr": _POSITIVE,
+    "optimizer.lr_batch_size": _COUNT,
     "optimizer.weight_decay": _NOT_NEGATIVE,
     "optimizer.beta1": _RATE,
     "optimizer.beta2": _RATE,
@@ -299,9 +360,15 @@ _RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "schedule.min_lr": _NOT_NEGATIVE,
     "schedule.cooldown_epochs": _NOT_NEGATIVE,
     "train.batch_size": _COUNT,
+    "train.accumulate": _COUNT,
     "train.label_smoothing": _RATE,
+    "train.loss_scale": ("at least 1 and below infinity", lambda value: 1 <= value < float("inf")),
+    "train.loss_scale_growth": _COUNT,
+    "train.ema_decay": _RATE,
     "train.log_every": _COUNT,
     "train.eval_every": _COUNT,
+    "train.save_every": _COUNT,
+    "train.keep_checkpoints": _COUNT,
 }
 
 _AT_MOST = [
@@ -564,6 +631,20 @@ def _type_name(hint: Any) -> str:
     if origin is tuple:
         return f"[{', '.join(_type_name(part) for part in parts)}]"
     return "null" if hint is type(None) else (origin or hint).__name__
+
+
+def _listed(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _without_unknown(tree: dict[str, Any], section: type) -> dict[str, Any]:
+    """`tree` less what another version of this project had."""
+    hints = get_type_hints(section)
+    return {
+        key: _without_unknown(value, hints[key]) if is_dataclass(hints[key]) else value
+        for key, value in tree.items()
+        if key in hints
+    }
 
 
 def _show(value: Any) -> str:

@@ -44,7 +44,8 @@ def _lr_of_each(lr, scales):
 class AdamW(nn.Optimizer):
     """Adam with decoupled weight decay and bias correction, equal to PyTorch's AdamW.
 
-    The gradients are consumed in the order of `self.parameters`. State: `adam_m.*`, `adam_v.*` and `global_step`.
+    The gradients are consumed in the order of `self.parameters`. State: `adam_m.*`, `adam_v.*`, `adam_updates` (for the
+    bias correction) and `global_step` (for the learning rate; it also counts steps that the caller leaves out).
 
     Source: Loshchilov and Hutter, Decoupled Weight Decay Regularization, 2019, algorithm 2.
 
@@ -70,6 +71,7 @@ class AdamW(nn.Optimizer):
         super().__init__(learning_rate, parameters, weight_decay)
         self.moment1 = self.parameters.clone(prefix="adam_m", init="zeros")
         self.moment2 = self.parameters.clone(prefix="adam_v", init="zeros")
+        self.updates = Parameter(Tensor(0, mstype.int32), name="adam_updates", requires_grad=False)
         self.beta1 = Tensor(beta1, mstype.float32)
         self.beta2 = Tensor(beta2, mstype.float32)
         self.eps = Tensor(eps, mstype.float32)
@@ -80,13 +82,14 @@ class AdamW(nn.Optimizer):
 
     def construct(self, gradients):
         lr = _lr_of_each(self.get_lr(), self.scales)
-        step = self.global_step.astype(mstype.float32).reshape(()) + 1.0
-        beta1_power = ops.pow(self.beta1, step)
-        beta2_power = ops.pow(self.beta2, step)
+        updates = self.updates.astype(mstype.float32) + 1.0
+        beta1_power = ops.pow(self.beta1, updates)
+        beta2_power = ops.pow(self.beta2, updates)
         # ops.Adam adds epsilon before bias correction; scaled by sqrt(1 - beta2^t) it is the term after it
         eps = self.eps * ops.sqrt(1.0 - beta2_power)
         update = ops.partial(_update, self.adam, beta1_power, beta2_power, self.beta1, self.beta2, eps)
         result = self.map(update, lr, self.decays, self.parameters, self.moment1, self.moment2, gradients)
+        result = ops.depend(result, ops.assign_add(self.updates, 1))
         return ops.depend(result, self.assignadd(self.global_step, 1))
 
 

@@ -13,7 +13,7 @@ from src.errors import UserError
 REPOSITORY = Path(__file__).resolve().parent.parent
 SHIPPED = sorted(path.relative_to(REPOSITORY).as_posix() for path in REPOSITORY.glob("config/**/*.yaml"))
 
-SOURCES = "expected 'digits' or 'folder' or 'cifar10' or 'cifar100' or 'oxford_pets' or 'flowers102'"
+SOURCES = "expected 'digits' or 'folder' or 'mindrecord' or 'cifar10' or 'cifar100' or 'oxford_pets' or 'flowers102'"
 
 
 @dataclass
@@ -237,9 +237,17 @@ def test_unreadable_file(write, tmp_path):
         ("data.crop_scale", [[0.1, 1], [0.5, 0.5]], [[0, 1], [0.5, 0.4], [0.5, 1.1], "[.nan, 1]"]),
         ("data.crop_ratio", [[0.5, 2]], [[0, 1], [2, 0.5], "[1, .inf]"]),
         ("data.flip_prob", [0, 1], [-0.1, 1.1]),
+        ("data.color_jitter", [0, 0.4], [-0.1, ".nan"]),
+        ("data.erase_prob", [0, 1], [-0.1, 1.1]),
+        ("data.mixup", [0, 0.8], [-0.1, ".inf"]),
+        ("data.cutmix", [0, 1.0], [-0.1, ".inf"]),
+        ("data.mix_prob", [0, 1], [-0.1, 1.1]),
+        ("data.mix_switch_prob", [0, 1], [-0.1, 1.1]),
+        ("data.repeats", [1, 3], [0]),
         ("data.crop_pct", [0.1, 1], [0, 1.1]),
-        ("data.workers", [1], [0]),
+        ("data.workers", [0, 1], [-1]),
         ("optimizer.lr", [0.1], [0, -1, ".inf", ".nan"]),
+        ("optimizer.lr_batch_size", [1024, None], [0]),
         ("optimizer.weight_decay", [0], [-0.1, ".inf"]),
         ("optimizer.beta1", [0, 0.9], [1, -0.1]),
         ("optimizer.beta2", [0, 0.9], [1, -0.1]),

@@ -12,12 +12,14 @@ from src.data.digits import Digits
 from src.data.flowers import Flowers102
 from src.data.image_folder import ImageFolder
 from src.data.loader import Dataset
+from src.data.mindrecord import MindRecord
 from src.data.oxford_pets import OxfordPets
 from src.errors import UserError
 
 # Sources that are read from a folder: how, and what the folder holds.
 _FOLDERS: dict[str, tuple[Callable[[str, str], Dataset], str]] = {
     "folder": (ImageFolder, "train/ and val/"),
+    "mindrecord": (MindRecord, "mindrecord.json and the files it names"),
     "cifar10": (partial(Cifar, num_classes=10), "cifar-10-batches-py/ or cifar-10-batches-bin/"),
     "cifar100": (partial(Cifar, num_classes=100), "cifar-100-python/ or cifar-100-binary/"),
     "oxford_pets": (OxfordPets, "images/ and annotations/"),
@@ -29,8 +31,8 @@ def open_dataset(source: str, root: str | None, split: str) -> Dataset:
     """Opens one split of a data set.
 
     Args:
-        source: 'digits' (embedded in scikit-learn), 'folder' (ImageNet layout), or 'cifar10', 'cifar100',
-            'oxford_pets', 'flowers102' (as their official archives unpack).
+        source: 'digits' (embedded in scikit-learn), 'folder' (ImageNet layout), 'mindrecord' (that folder
+            packed), or 'cifar10', 'cifar100', 'oxford_pets', 'flowers102' (as their official archives unpack).
         root: the folder that holds the images, laid out as its source's file in this package says; none for 'digits'.
         split: 'train' or 'val'.
 

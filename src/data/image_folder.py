@@ -84,6 +84,13 @@ class ImageFolder:
     def label(self, index: int) -> int:
         return self._labels[index]
 
+    def describe_ignored(self) -> str | None:
+        """One line that names what is left out, None where that is nothing."""
+        if not self.ignored:
+            return None
+        number = f"{len(self.ignored):,} entries that are" if len(self.ignored) > 1 else "1 entry that is"
+        return f"{self._folder}: left out {number} no image or hidden: {_some(self.ignored)}"
+
 
 def _class_folders(folder: Path) -> tuple[list[str], list[str]]:
     """Sorted class names, and the other entries of a split's folder."""

@@ -1,45 +1,110 @@
-"""Batches for training and evaluation: NumPy arrays of one fixed shape, the same with any number of workers."""
+"""Batches for training and evaluation: NumPy arrays of one fixed shape, the same with any number of workers.
+
+With `workers` = 0 a thread of this process makes them, which is best for small images: a process needs about a third
+of a second to start. Otherwise processes do (`SharedBatches`), and the arrays are memory that is used again.
+"""
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Protocol
+import time
+from collections.abc import Iterator, Sequence
+from typing import Literal, Protocol
 
 import numpy as np
 from PIL import Image
 
+from src.data.epoch_order import epoch_length, epoch_order, positions
+from src.data.mixup import Mix, Mixing, mix_images
 from src.data.parallel_map import ParallelMap
-from src.data.random_streams import augmentation_stream, order_stream
+from src.data.random_erasing import RandomErasing
+from src.data.random_streams import augmentation_stream, erasing_stream, mixing_stream
+from src.data.shared_batches import Arrays, BatchPlan, Fields, SharedBatches, Work
 from src.data.transforms import EvalTransform, TrainTransform
 from src.errors import UserError
 
 BATCHES_AHEAD = 2
+OnBadImage = Literal["error", "skip"]
 
 
 class Dataset(Protocol):
-    """What a loader reads from; called from several threads at once."""
+    """What a loader reads from; sent to worker processes by pickle."""
 
     classes: list[str]
 
     def __len__(self) -> int: ...
 
-    def __getitem__(self, index: int) -> tuple[Image.Image, int]: ...
+    def __getitem__(self, index: int) -> tuple[Image.Image, int]:
+        """Raises UserError, which names the image, where it cannot be read."""
+        ...
 
 
-class TrainLoader:
-    """Shuffled, augmented batches; images that do not fill the last batch of an epoch are left out of it.
+class _Loader:
+    """What both loaders have: batches that are made ahead, and the attributes that tell how it went."""
 
-    The order is a function of (seed, epoch), what happens to an image of (seed, epoch, its index in the data set).
-    `len(loader)` is the number of batches an epoch.
+    def __init__(self, work: Work, dataset: Dataset, workers: int, tasks_per_batch: int) -> None:
+        self._work, self._workers = work, num_workers(workers)
+        if self._workers and type(dataset).__module__ == "__main__":
+            raise UserError(
+                "the data set is defined in the script that is running, which worker processes do not import; "
+                "move it to a module of its own, or set workers to 0"
+            )
+        self._ahead = max(BATCHES_AHEAD, -(-2 * self._workers // tasks_per_batch))  # every worker has something to do
+        self.bad_images: dict[int, str] = {}
+        self.seconds_waited = 0.0
+
+    def _start_workers(self) -> SharedBatches | None:
+        return SharedBatches(self._work, self._workers, self._ahead) if self._workers else None
+
+    def _batches(self, plans: Iterator[BatchPlan], processes: SharedBatches | None) -> Iterator[Arrays]:
+        """The batches of `plans`, made by `processes` or else by a thread."""
+        if processes is not None:
+            batches = processes.batches(plans)
+        else:
+            batches = ParallelMap(self._fill, plans, workers=1, ahead=self._ahead)
+        while True:
+            begin = time.perf_counter()
+            batch, reports = next(batches, (None, ()))
+            self.seconds_waited += time.perf_counter() - begin
+            if batch is None:
+                return
+            for bad_images in reports:
+                self.bad_images.update(bad_images)
+            yield batch
+
+    def _fill(self, plan: BatchPlan) -> tuple[Arrays, list[dict[int, str]]]:
+        batch = {name: np.zeros(shape, dtype) for name, (shape, dtype) in self._work.fields.items()} | plan.given
+        reports = [self._work(batch, *task) for task in plan.tasks]
+        return batch, [report for report in reports if report is not None]
+
+
+class TrainLoader(_Loader):
+    """Shuffled, augmented and mixed batches; images that do not fill the last step of an epoch are left out of it.
+
+    A step's global batch is cut into `num_ranks` * `accumulate` parts, and this loader yields those of one rank. All
+    randomness is a function of the seed, the epoch, the image's index and repetition (augmentation, erasing) or the
+    step (mixing), so the global batches are the same for any number of ranks, parts and workers, and after a restart.
+    Micro-batch m of rank r is part r + m * `num_ranks`, with the positions that `positions` says.
+
+    Attributes:
+        bad_images: index in the data set -> why it cannot be read, of the images that were skipped so far.
+        seconds_waited: for batches that were not ready, in all.
 
     Args:
         dataset: where the images come from.
-        image_size, mean, std, in_channels, crop_scale, crop_ratio, flip_prob: see `TrainTransform`.
-        batch_size: B.
+        image_size, mean, std, in_channels, crop_scale, crop_ratio, flip_prob, rand_augment, color_jitter: see
+            `TrainTransform`.
+        batch_size: images of a part.
         seed: not negative.
-        workers: threads that read and transform; no more than the machine has cores are started.
+        erase_prob: see `RandomErasing`.
+        mixup, cutmix, mix_prob, mix_switch_prob, label_smoothing: see `Mixing`. Position i of the global batch is mixed
+            with position B - 1 - i.
+        repeats: repeated augmentation, see `epoch_order`.
+        workers: processes that read and transform, 0 for none; no more than the machine has cores are started.
+        on_bad_image: 'error', or 'skip' to take the next readable image of the data set in its place.
+        rank, num_ranks: this device, and how many there are.
+        accumulate: parts of a step on each device.
 
     Raises:
-        UserError: a data set smaller than a batch, or an argument outside its range.
+        UserError: a data set smaller than a global batch, or an argument outside its range.
     """
 
     def __init__(
@@ -55,9 +120,22 @@ class TrainLoader:
         crop_scale: tuple[float, float],
         crop_ratio: tuple[float, float],
         flip_prob: float,
+        rand_augment: str | None,
+        color_jitter: float,
+        erase_prob: float,
+        mixup: float,
+        cutmix: float,
+        mix_prob: float,
+        mix_switch_prob: float,
+        label_smoothing: float,
+        repeats: int,
         workers: int,
+        on_bad_image: OnBadImage = "error",
+        rank: int = 0,
+        num_ranks: int = 1,
+        accumulate: int = 1,
     ) -> None:
-        self._transform = TrainTransform(
+        transform = TrainTransform(
             image_size=image_size,
             mean=mean,
             std=std,
@@ -65,53 +143,116 @@ class TrainLoader:
             crop_scale=crop_scale,
             crop_ratio=crop_ratio,
             flip_prob=flip_prob,
+            rand_augment=rand_augment,
+            color_jitter=color_jitter,
         )
-        self._shape = (_check_batch_size(batch_size), in_channels, *self._transform.size)
-        self._workers = num_threads(workers)
+        self._mixing = Mixing(
+            mixup_alpha=mixup,
+            cutmix_alpha=cutmix,
+            probability=mix_prob,
+            switch_probability=mix_switch_prob,
+            label_smoothing=label_smoothing,
+            num_classes=len(dataset.classes),
+        )
+        for name, value in (("batch_size", batch_size), ("repeats", repeats), ("accumulate", accumulate)):
+            _check_positive(name, value)
+        _check_rank(rank, num_ranks)
         if seed < 0:
             raise UserError(f"seed must not be negative, got {seed}")
-        if len(dataset) < batch_size:
+        num_parts = num_ranks * accumulate
+        self._parts = [
+            positions(rank + num_ranks * micro_batch, num_parts, batch_size, self._mixing.enabled)
+            for micro_batch in range(accumulate)
+        ]
+        self._global_batch = num_parts * batch_size
+        self._num_images, self._seed, self._repeats = len(dataset), seed, repeats
+        if len(self) == 0:
+            parts = f" = {batch_size} * {num_ranks} devices * {accumulate} accumulated" if num_parts > 1 else ""
             raise UserError(
-                f"the training set has {len(dataset)} images, fewer than one batch of {batch_size}; "
-                f"set batch_size to at most {len(dataset)}"
+                f"an epoch has {epoch_length(len(dataset), repeats)} training images, fewer than one batch of "
+                f"{self._global_batch}{parts}; lower batch_size or add images"
             )
-        self._dataset = dataset
-        self._seed = seed
+        fields = {
+            "images": ((batch_size, in_channels, *transform.size), np.float32),
+            "labels": ((batch_size,), np.int32),
+            "indices": ((batch_size,), np.int64),
+            "copies": ((batch_size,), np.int64),
+            "moment": ((2,), np.int64),  # epoch, step of the run
+        }
+        erasing = RandomErasing(erase_prob)
+        work = _TrainWork(fields, dataset, transform, self._mixing, erasing, seed, _is_skipping(on_bad_image))
+        super().__init__(work, dataset, workers, -(-batch_size // 2) if self._mixing.enabled else batch_size)
+        self._processes: SharedBatches | None = None  # they stay for the next epoch
 
     def __len__(self) -> int:
-        return len(self._dataset) // self._shape[0]
+        """Optimizer steps of an epoch."""
+        return epoch_length(self._num_images, self._repeats) // self._global_batch
 
-    def epoch(self, epoch: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Yields images (B, C, H, W) float32 and labels (B,) int32, `len(self)` times; any epoch, at any time.
+    def epoch(self, epoch: int, first_step: int = 0) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yields `accumulate` micro-batches for each step of any epoch, from a step of it (counted from 0) on.
+
+        Images (batch_size, C, H, W) float32; labels (batch_size,) int32 without mixing, soft targets (batch_size, K)
+        float32 with it. The images are valid until the next micro-batch is asked for. One epoch at a time: beginning
+        another ends this one.
 
         Raises:
-            UserError: at the batch that holds it, an image that cannot be read.
+            UserError: at the batch that holds it, an image that cannot be read; a worker that died.
         """
-        order = order_stream(self._seed, epoch).permutation(len(self._dataset))
-        batches = order[: len(self) * self._shape[0]].reshape(len(self), -1)
+        if self._processes is None or not self._processes.close.alive:
+            self._processes = self._start_workers()
+        for batch in self._batches(self._plans(epoch, first_step), self._processes):
+            targets = batch["labels"].copy()
+            if self._mixing.enabled:
+                targets = self._mixing.targets(targets, targets[::-1], self._work.mix(int(batch["moment"][1])))
+            yield batch["images"], targets
 
-        def load(index: int) -> tuple[np.ndarray, int]:
-            image, label = self._dataset[index]
-            return self._transform(image, augmentation_stream(self._seed, epoch, index)), label
+    def close(self) -> None:
+        """Stops the worker processes, as the end of the program and of this object do; `epoch` starts new ones."""
+        if self._processes is not None:
+            self._processes.close()
 
-        for images, labels, _ in _load_batches(load, batches, self._shape, self._workers):
-            yield images, labels
+    def _plans(self, epoch: int, first_step: int) -> Iterator[BatchPlan]:
+        indices, copies = epoch_order(self._num_images, self._seed, epoch, self._repeats)
+        for step in range(first_step, len(self)):
+            begin = step * self._global_batch
+            for part in self._parts:
+                given = {
+                    "indices": indices[begin + part],
+                    "copies": copies[begin + part],
+                    "moment": np.array([epoch, epoch * len(self) + step]),
+                }
+                yield BatchPlan(given, self._tasks(given["indices"]))
+
+    def _tasks(self, indices: np.ndarray) -> list[tuple[int, int]]:
+        """Ranges of positions whose images are the same one, so that it is read once; with mixing of the first half."""
+        end = -(-len(indices) // 2) if self._mixing.enabled else len(indices)
+        bounds = [0, *(np.flatnonzero(np.diff(indices[:end])) + 1).tolist(), end]
+        return list(zip(bounds[:-1], bounds[1:], strict=True))
 
 
-class EvalLoader:
-    """Every image exactly once, in the data set's order, in batches of one shape.
+class EvalLoader(_Loader):
+    """Every image exactly once over all ranks: rank r has the images r, r + `num_ranks` ... in their order.
 
-    The last batch is filled up by repeating its last image. `len(loader)` is the number of batches. Iterating yields
-    images (B, C, H, W) float32, labels (B,) int32, and the number of images that count.
+    Every rank has the same number of batches, `len(loader)`, of one shape; what is missing at the end, or because
+    images were skipped, is filled up by repeating the last one (zeros where there is none). Iterating yields images
+    (B, C, H, W) float32, labels (B,) int32, and the number of images that count, which can be 0. The images are valid
+    until the next batch is asked for.
+
+    Attributes:
+        bad_images: index in the data set -> why it cannot be read, of the images that were skipped so far.
+        seconds_waited: for batches that were not ready, in all.
 
     Args:
         dataset: where the images come from.
         image_size, mean, std, in_channels, crop_pct: see `EvalTransform`.
         batch_size: B.
-        workers: threads that read and transform; no more than the machine has cores are started.
+        workers: processes that read and transform, 0 for none; no more than the machine has cores are started. They
+            last as long as the iteration.
+        on_bad_image: 'error', or 'skip' to leave it out.
+        rank, num_ranks: this device, and how many there are.
 
     Raises:
-        UserError: an argument outside its range; while iterating, an image that cannot be read.
+        UserError: an argument outside its range; while iterating, an image that cannot be read, a worker that died.
     """
 
     def __init__(
@@ -125,67 +266,173 @@ class EvalLoader:
         batch_size: int,
         crop_pct: float,
         workers: int,
+        on_bad_image: OnBadImage = "error",
+        rank: int = 0,
+        num_ranks: int = 1,
     ) -> None:
-        self._transform = EvalTransform(
-            image_size=image_size, mean=mean, std=std, in_channels=in_channels, crop_pct=crop_pct
+        transform = EvalTransform(image_size=image_size, mean=mean, std=std, in_channels=in_channels, crop_pct=crop_pct)
+        _check_positive("batch_size", batch_size)
+        _check_rank(rank, num_ranks)
+        fields = {
+            "images": ((batch_size, in_channels, *transform.size), np.float32),
+            "labels": ((batch_size,), np.int32),
+            "indices": ((batch_size,), np.int64),
+            "is_read": ((batch_size,), np.bool_),
+        }
+        super().__init__(
+            _EvalWork(fields, dataset, transform, _is_skipping(on_bad_image)), dataset, workers, batch_size
         )
-        self._shape = (_check_batch_size(batch_size), in_channels, *self._transform.size)
-        self._workers = num_threads(workers)
-        self._dataset = dataset
+        self._indices = np.arange(rank, len(dataset), num_ranks)
+        self._num_batches = -(-len(dataset) // (num_ranks * batch_size))
+        self._batch_size = batch_size
 
     def __len__(self) -> int:
-        return -(-len(self._dataset) // self._shape[0])
+        return self._num_batches
 
     def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray, int]]:
-        def load(index: int) -> tuple[np.ndarray, int]:
-            image, label = self._dataset[index]
-            return self._transform(image), label
+        processes = self._start_workers()
+        try:
+            for batch in self._batches(self._plans(), processes):
+                yield _fill_up(batch)
+        finally:
+            if processes is not None:
+                processes.close()
 
-        indices = np.arange(len(self._dataset))
-        batches = np.split(indices, range(self._shape[0], len(indices), self._shape[0]))
-        for images, labels, num_valid in _load_batches(load, batches, self._shape, self._workers):
-            images[num_valid:] = images[num_valid - 1]
-            labels[num_valid:] = labels[num_valid - 1]
-            yield images, labels, num_valid
+    def _plans(self) -> Iterator[BatchPlan]:
+        for batch in range(self._num_batches):
+            indices = self._indices[batch * self._batch_size : (batch + 1) * self._batch_size]
+            given = {"indices": np.zeros(self._batch_size, np.int64), "is_read": np.zeros(self._batch_size, np.bool_)}
+            given["indices"][: len(indices)] = indices
+            yield BatchPlan(given, [(position, position + 1) for position in range(len(indices))])
 
 
-def num_threads(workers: int) -> int:
+class _TrainWork:
+    """A task is a range of positions; with mixing each of them comes with its partner."""
+
+    def __init__(
+        self,
+        fields: Fields,
+        dataset: Dataset,
+        transform: TrainTransform,
+        mixing: Mixing,
+        erasing: RandomErasing,
+        seed: int,
+        skip: bool,
+    ) -> None:
+        self.fields = fields
+        self.dataset, self._transform, self._mixing, self._erasing = dataset, transform, mixing, erasing
+        self._seed, self._skip = seed, skip
+
+    def mix(self, step: int) -> Mix:
+        """How the batches of a step are mixed."""
+        return self._mixing.draw(mixing_stream(self._seed, step), self._transform.size)
+
+    def __call__(self, batch: Arrays, first: int, end: int) -> dict[int, str] | None:
+        epoch, step = batch["moment"].tolist()
+        images: dict[int, tuple[Image.Image, int]] = {}
+        bad: dict[int, str] = {}
+
+        def augment(position: int) -> np.ndarray:
+            index, copy = int(batch["indices"][position]), int(batch["copies"][position])
+            if index not in images:
+                images[index] = self._read(index, bad)
+            image, batch["labels"][position] = images[index]
+            return self._transform(image, augmentation_stream(self._seed, epoch, index, copy))
+
+        def finish(position: int, pixels: np.ndarray) -> None:
+            index, copy = int(batch["indices"][position]), int(batch["copies"][position])
+            values = self._transform.normalize(pixels)
+            self._erasing(values, erasing_stream(self._seed, epoch, index, copy))
+            batch["images"][position] = values
+
+        mix = self.mix(step) if self._mixing.enabled else None
+        for position in range(first, end):
+            pixels = augment(position)
+            partner = len(batch["indices"]) - 1 - position
+            if mix is None:
+                finish(position, pixels)
+            else:
+                partner_pixels = augment(partner) if partner != position else pixels
+                finish(position, mix_images(pixels, partner_pixels, mix))
+                finish(partner, mix_images(partner_pixels, pixels, mix))
+        return bad or None
+
+    def _read(self, index: int, bad: dict[int, str]) -> tuple[Image.Image, int]:
+        """The image, or the next one that can be read; notes the others in `bad`."""
+        for offset in range(len(self.dataset)):
+            candidate = (index + offset) % len(self.dataset)
+            try:
+                return self.dataset[candidate]
+            except UserError as error:
+                if not self._skip:
+                    raise
+                bad[candidate] = str(error)
+        raise UserError(f"none of the {len(self.dataset)} training images can be read; the first: {bad[index]}")
+
+
+class _EvalWork:
+    """A task is a range of positions."""
+
+    def __init__(self, fields: Fields, dataset: Dataset, transform: EvalTransform, skip: bool) -> None:
+        self.fields, self.dataset, self._transform, self._skip = fields, dataset, transform, skip
+
+    def __call__(self, batch: Arrays, first: int, end: int) -> dict[int, str] | None:
+        bad: dict[int, str] = {}
+        for position in range(first, end):
+            index = int(batch["indices"][position])
+            try:
+                image, label = self.dataset[index]
+            except UserError as error:
+                if not self._skip:
+                    raise
+                bad[index] = str(error)
+                continue
+            batch["images"][position] = self._transform(image)
+            batch["labels"][position] = label
+            batch["is_read"][position] = True
+        return bad or None
+
+
+def _fill_up(batch: Arrays) -> tuple[np.ndarray, np.ndarray, int]:
+    """Moves the images that were read to the front and repeats the last one behind them."""
+    images, labels = batch["images"], batch["labels"]
+    is_read = batch["is_read"]
+    num_valid = int(is_read.sum())
+    if not is_read[:num_valid].all():
+        images[:num_valid], labels[:num_valid] = images[is_read], labels[is_read]
+    images[num_valid:] = images[num_valid - 1] if num_valid else 0
+    labels[num_valid:] = labels[num_valid - 1] if num_valid else 0
+    return images, labels.copy(), num_valid
+
+
+def num_workers(workers: int) -> int:
     """`workers`, but no more than the cores this process may use.
 
     Raises:
-        UserError: fewer than one.
+        UserError: a negative number.
     """
-    if workers < 1:
-        raise UserError(f"workers must be at least 1, got {workers}")
+    if workers < 0:
+        raise UserError(f"workers must be at least 0, got {workers}")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(workers, cores)
 
 
-def _check_batch_size(batch_size: int) -> int:
-    if batch_size < 1:
-        raise UserError(f"batch_size must be at least 1, got {batch_size}")
-    return batch_size
+def num_threads(workers: int) -> int:
+    """`num_workers`, but at least one."""
+    return max(1, num_workers(workers))
 
 
-def _load_batches(
-    load: Callable[[int], tuple[np.ndarray, int]],
-    batches: Iterable[np.ndarray],
-    shape: tuple[int, int, int, int],
-    workers: int,
-) -> Iterator[tuple[np.ndarray, np.ndarray, int]]:
-    """Loads the images of each batch of indices into one array, `BATCHES_AHEAD` batches before it is asked for."""
+def _check_positive(name: str, value: int) -> None:
+    if value < 1:
+        raise UserError(f"{name} must be at least 1, got {value}")
 
-    def jobs() -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, int]]:
-        for indices in batches:
-            images, labels = np.empty(shape, np.float32), np.empty(shape[0], np.int32)
-            for position in range(len(indices)):
-                yield images, labels, indices, position
 
-    def fill(job: tuple[np.ndarray, np.ndarray, np.ndarray, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
-        images, labels, indices, position = job
-        images[position], labels[position] = load(int(indices[position]))
-        return job
+def _check_rank(rank: int, num_ranks: int) -> None:
+    if not 0 <= rank < num_ranks:
+        raise UserError(f"rank must be at least 0 and below num_ranks, got rank {rank} of {num_ranks}")
 
-    for images, labels, indices, position in ParallelMap(fill, jobs(), workers, BATCHES_AHEAD * shape[0]):
-        if position == len(indices) - 1:
-            yield images, labels, len(indices)
+
+def _is_skipping(on_bad_image: str) -> bool:
+    if on_bad_image not in ("error", "skip"):
+        raise UserError(f"on_bad_image must be 'error' or 'skip', got {on_bad_image!r}")
+    return on_bad_image == "skip"

@@ -1,4 +1,4 @@
-"""Reads one image file as RGB, as the authors' loader does (Pillow's `convert("RGB")`), except for 16-bit grey.
+"""Reads one image as RGB, as the authors' loader does (Pillow's `convert("RGB")`), except for 16-bit grey.
 
 - Transparency (RGBA, LA, palette): the alpha channel is dropped, not blended with a background.
 - Grey and palette images get three channels; CMYK and YCbCr follow Pillow's formulas.
@@ -7,7 +7,9 @@
 - Of an animation or a multi-page file: the first frame.
 """
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image
@@ -33,13 +35,23 @@ def read_image(path: str | Path) -> Image.Image:
     Raises:
         UserError: the file is missing, empty, truncated, not an image, or of a kind that has no defined RGB values.
     """
+    return decode_image(path, lambda: str(path))
+
+
+def decode_image(file: str | Path | BinaryIO, describe: Callable[[], str]) -> Image.Image:
+    """The same for what is a file or its bytes; `describe` names it in messages.
+
+    Raises:
+        UserError: as `read_image`.
+    """
     try:
-        with Image.open(path) as image:
+        with Image.open(file) as image:
             return _to_rgb(image)
     except Exception as error:  # Pillow's decoders raise many kinds: OSError, SyntaxError, ValueError, struct.error ...
-        reason = str(error).replace("\n", " ")
+        reason = str(error).replace(repr(file), "<bytes>").replace("\n", " ")
         raise UserError(
-            f"cannot read image {path} ({type(error).__name__}: {reason}); replace it by a readable image or remove it"
+            f"cannot read image {describe()} ({type(error).__name__}: {reason}); "
+            "replace it by a readable image or remove it"
         ) from error
 
 

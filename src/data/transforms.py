@@ -10,12 +10,19 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
+from src.data.color_jitter import ColorJitter
+from src.data.rand_augment import RandAugment
 from src.errors import UserError
 
 CROP_ATTEMPTS = 10
 MAX_ELONGATION = 64
 MODES = {1: "L", 3: "RGB"}
 RANDOM_FILTERS = (Image.Resampling.BILINEAR, Image.Resampling.BICUBIC)
+
+
+def to_mode(image: Image.Image, mode: str) -> Image.Image:
+    """Converts to grey ("L") or "RGB"; an image that is so already is not copied."""
+    return image if image.mode == mode else image.convert(mode)
 
 
 def resize_size(size: tuple[int, int], crop_pct: float) -> tuple[int, int]:
@@ -113,17 +120,17 @@ def flip(image: Image.Image) -> Image.Image:
     return image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
 
 
-def normalize(image: Image.Image, mean: np.ndarray, std: np.ndarray) -> np.ndarray:
+def normalize(pixels: Image.Image | np.ndarray, mean: np.ndarray, std: np.ndarray) -> np.ndarray:
     """(value / 255 - mean) / std, each operation in float32.
 
     Args:
-        image: grey or RGB, 8 bits a channel.
+        pixels: 8 bits a channel: a grey or RGB image, or an array (H, W) or (H, W, C).
         mean, std: (C, 1, 1) float32.
 
     Returns:
         (C, H, W) float32, contiguous.
     """
-    pixels = np.asarray(image)
+    pixels = np.asarray(pixels)
     pixels = pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)  # (C, H, W)
     values = pixels.astype(np.float32, order="C")
     values /= np.float32(255)
@@ -167,7 +174,7 @@ class EvalTransform:
 
     def __call__(self, image: Image.Image) -> np.ndarray:
         """Pillow image -> (C, H, W) float32."""
-        image = image.convert(self._mode)
+        image = to_mode(image, self._mode)
         image = cut_elongated(image, self.resize_size)
         image = resize_to_cover(image, self.resize_size)
         image = center_crop(image, self.size)
@@ -175,7 +182,7 @@ class EvalTransform:
 
 
 class TrainTransform:
-    """Random resized crop (bilinear or bicubic at random), random horizontal flip, normalise.
+    """Random resized crop (bilinear or bicubic at random), random horizontal flip, RandAugment or colour jitter.
 
     Attributes:
         size: (height, width) of the result.
@@ -183,10 +190,13 @@ class TrainTransform:
     Args:
         image_size: side or (height, width) of the network's input.
         mean, std: one value per channel, for pixel values 0 .. 1.
-        in_channels: 3 (RGB) or 1 (grey, Rec. 601 luma).
+        in_channels: 3 (RGB) or 1 (grey, Rec. 601 luma). Grey is made before the crop, but after RandAugment or colour
+            jitter where these are on, because they work on colours.
         crop_scale: smallest and largest share of the image's area, in (0, 1].
         crop_ratio: smallest and largest aspect ratio, width / height.
         flip_prob: probability of the flip.
+        rand_augment: policy of `RandAugment`, or None.
+        color_jitter: strength of `ColorJitter`, 0 for none; has no effect beside RandAugment, as in timm.
 
     Raises:
         UserError: a value outside what is said here.
@@ -202,6 +212,8 @@ class TrainTransform:
         crop_scale: tuple[float, float],
         crop_ratio: tuple[float, float],
         flip_prob: float,
+        rand_augment: str | None,
+        color_jitter: float,
     ) -> None:
         self.size = _check_size(image_size)
         self._mode = _check_channels(in_channels)
@@ -213,15 +225,26 @@ class TrainTransform:
         if not 0 <= flip_prob <= 1:
             raise UserError(f"flip_prob must be from 0 to 1, got {flip_prob}")
         self._scale, self._ratio, self._flip_prob = crop_scale, crop_ratio, flip_prob
+        jitter = ColorJitter(color_jitter)
+        self._augment: RandAugment | ColorJitter | None = jitter if color_jitter > 0 else None
+        if rand_augment is not None:
+            self._augment = RandAugment(rand_augment, tuple(mean) * (3 // in_channels))
 
     def __call__(self, image: Image.Image, rng: np.random.Generator) -> np.ndarray:
-        """Pillow image -> (C, H, W) float32, decided by `rng`."""
-        image = image.convert(self._mode)
+        """Pillow image -> (H, W, C) uint8, decided by `rng`; may be read-only."""
+        image = to_mode(image, "RGB" if self._augment else self._mode)
         box = draw_crop(rng, (image.height, image.width), self._scale, self._ratio)
         image = crop_and_resize(image, box, self.size, draw_filter(rng))
         if draw_flip(rng, self._flip_prob):
             image = flip(image)
-        return normalize(image, self._mean, self._std)
+        if self._augment:
+            image = to_mode(self._augment(image, rng), self._mode)
+        pixels = np.asarray(image)
+        return pixels[..., None] if pixels.ndim == 2 else pixels  # (H, W, C)
+
+    def normalize(self, pixels: np.ndarray) -> np.ndarray:
+        """(H, W, C) uint8, as they come from here or mixed -> (C, H, W) float32."""
+        return normalize(pixels, self._mean, self._std)
 
 
 def _check_size(image_size: int | tuple[int, int]) -> tuple[int, int]:

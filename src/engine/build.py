@@ -10,6 +10,7 @@ from src.data.loader import Dataset, EvalLoader, TrainLoader
 from src.errors import UserError
 from src.fine_tuning import lr_scales
 from src.layers.image_size import to_sides
+from src.lr_schedule import WarmupCosine
 from src.model_card import ModelCard
 from src.models import create_model, get_variant
 from src.optimizer import SGD, AdamW, decay_groups
@@ -45,9 +46,13 @@ def create_card(config: Config, classes: Sequence[str]) -> ModelCard:
 def create_training_network(config: Config, card: ModelCard) -> nn.Cell:
     """The network of `card` with the dropout rates of `config` and random weights."""
     model = config.model
-    return create_model(
+    network = get_variant(card.model).network
+    if model.batch_norm != "train" and not network.uses_batch_norm:
+        raise UserError(f"model.batch_norm is {model.batch_norm!r}, but {card.model} has no batch norm; leave it out")
+    net = create_model(
         card.model,
         **card.arguments,
+        **({"batch_norm": model.batch_norm} if network.uses_batch_norm else {}),
         num_classes=len(card.classes),
         image_size=card.image_size,
         in_channels=card.in_channels,
@@ -55,11 +60,27 @@ def create_training_network(config: Config, card: ModelCard) -> nn.Cell:
         attn_drop_rate=model.attn_drop_rate,
         drop_path_rate=model.drop_path_rate,
     )
+    if config.train.recompute:
+        for block in net.transformer_blocks():
+            block.recompute()
+    return net
 
 
-def create_optimizer(
-    config: Config, net: nn.Cell, schedule: nn.learning_rate_schedule.LearningRateSchedule
-) -> AdamW | SGD:
+def create_schedule(config: Config, steps_per_epoch: int, images_per_step: int) -> WarmupCosine:
+    """The learning rate of `config`, scaled to the total batch where the configuration asks for it."""
+    schedule, settings = config.schedule, config.optimizer
+    factor = 1.0 if settings.lr_batch_size is None else images_per_step / settings.lr_batch_size
+    return WarmupCosine(
+        factor * settings.lr,
+        steps_per_epoch,
+        schedule.epochs,
+        schedule.warmup_epochs,
+        factor * schedule.warmup_lr,
+        factor * schedule.min_lr,
+    )
+
+
+def create_optimizer(config: Config, net: nn.Cell, schedule: WarmupCosine) -> AdamW | SGD:
     """The optimizer of `config` over what `net` trains, with the authors' decay groups."""
     settings = config.optimizer
     groups = decay_groups(net, settings.weight_decay)
@@ -88,7 +109,18 @@ def create_train_loader(config: Config, card: ModelCard, dataset: Dataset) -> Tr
         crop_scale=data.crop_scale,
         crop_ratio=data.crop_ratio,
         flip_prob=data.flip_prob,
+        rand_augment=data.rand_augment,
+        color_jitter=data.color_jitter,
+        erase_prob=data.erase_prob,
+        mixup=data.mixup,
+        cutmix=data.cutmix,
+        mix_prob=data.mix_prob,
+        mix_switch_prob=data.mix_switch_prob,
+        label_smoothing=config.train.label_smoothing,
+        repeats=data.repeats,
         workers=data.workers,
+        on_bad_image=data.on_bad_image,
+        accumulate=config.train.accumulate,
     )
 
 
@@ -103,4 +135,5 @@ def create_eval_loader(config: Config, card: ModelCard, dataset: Dataset) -> Eva
         batch_size=config.train.batch_size,
         crop_pct=card.crop_pct,
         workers=config.data.workers,
+        on_bad_image=config.data.on_bad_image,
     )

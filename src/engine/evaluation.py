@@ -23,7 +23,11 @@ class Scores:
     images: int
 
     def __str__(self) -> str:
-        return f"top-1 {self.top1:.2f} %, top-5 {self.top5:.2f} %, loss {self.loss:.4f} over {self.images} images"
+        return f"{self.brief()} over {self.images} images"
+
+    def brief(self) -> str:
+        """Without the number of images."""
+        return f"top-1 {self.top1:.2f} %, top-5 {self.top5:.2f} %, loss {self.loss:.4f}"
 
     def to_dict(self) -> dict[str, float]:
         return asdict(self)

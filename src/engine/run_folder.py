@@ -1,7 +1,11 @@
 """The folder of a run: configuration, environment, log, metrics, curves, checkpoints."""
 
+import fcntl
 import json
+import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -26,11 +30,38 @@ class RunFolder:
         self.curves = self.path / "curves.png"
         self.profile = self.path / "profile"
         self.export = self.path / "export"
-        self.last = self.path / "checkpoints" / "last.ckpt"
-        self.best = self.path / "checkpoints" / "best.ckpt"
+        self.tensorboard = self.path / "tensorboard"
+        self.checkpoints = self.path / "checkpoints"
+        self.last = self.checkpoints / "last.ckpt"
+        self.best = self.checkpoints / "best.ckpt"
 
     def holds_a_run(self) -> bool:
         return any(path.exists() for path in (self.metrics, self.last, self.best))
+
+    def earlier_checkpoints(self) -> list[Path]:
+        """Those before the last one, newest first."""
+        return sorted(self.checkpoints.glob("step_*.ckpt"), reverse=True)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keeps other processes from training into the folder. The lock ends with the process, however that ends.
+
+        Raises:
+            UserError: another process holds it, or the folder cannot be written.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            file = (self.path / ".lock").open("a")
+        except OSError as error:
+            raise UserError(f"cannot write the run's folder {self.path}: {error}") from error
+        with file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise UserError(
+                    f"another process is training into {self.path}; wait for it, or choose another --output"
+                ) from None
+            yield
 
     def start(self, config: str, environment: dict[str, Any], overwrite: bool) -> None:
         """Makes the folder for a fresh run and saves what decides it.
@@ -44,13 +75,30 @@ class RunFolder:
                 "anew, or another --output"
             )
         try:
-            for path in (self.log_file, self.metrics, self.curves, self.last, self.best):
+            for path in (self.log_file, self.metrics, self.curves):
                 path.unlink(missing_ok=True)
-            for path in (self.export, self.profile):
+            for path in (self.checkpoints, self.export, self.profile, self.tensorboard):
                 shutil.rmtree(path, ignore_errors=True)
             self.path.mkdir(parents=True, exist_ok=True)
             self.config.write_text(config)
             self.environment.write_text(json.dumps(environment, indent=2) + "\n")
+        except OSError as error:
+            raise UserError(f"cannot write the run's folder {self.path}: {error}") from error
+
+    def go_on(self, step: int) -> None:
+        """Prepares the folder for a run that continues after `step`: later metrics and unfinished files go.
+
+        Raises:
+            UserError: it cannot be written.
+        """
+        try:
+            self.checkpoints.mkdir(parents=True, exist_ok=True)
+            for path in self.checkpoints.glob(".*.ckpt"):
+                path.unlink()
+            kept = [entry for entry in self.read_metrics() if entry["step"] <= step]
+            beside = self.metrics.with_name(f".metrics.{os.getpid()}.jsonl")
+            beside.write_text("".join(json.dumps(entry) + "\n" for entry in kept))
+            os.replace(beside, self.metrics)
         except OSError as error:
             raise UserError(f"cannot write the run's folder {self.path}: {error}") from error
 
@@ -65,5 +113,9 @@ class RunFolder:
             file.write(json.dumps(entry) + "\n")
 
     def read_metrics(self) -> list[dict[str, Any]]:
-        """Everything recorded so far."""
-        return [json.loads(line) for line in self.metrics.read_text().splitlines()] if self.metrics.exists() else []
+        """Everything recorded so far; a last line that was cut off, by a full disk or a power failure, is left out."""
+        entries = []
+        for line in self.metrics.read_text().splitlines() if self.metrics.exists() else []:
+            with suppress(json.JSONDecodeError):
+                entries.append(json.loads(line))
+        return entries

@@ -1,9 +1,36 @@
-"""One training step as one compiled Cell: forward, loss, gradients, clipping, update."""
+"""One training step as one compiled Cell: forward, loss, gradients, clipping, update, moving average."""
 
 import mindspore as ms
-from mindspore import nn, ops
+from mindspore import Parameter, ParameterTuple, Tensor, nn, ops
+from mindspore import dtype as mstype
 
+from src.ema import Ema
+from src.layers.random_mask import mask_state, number_masks, step_key
+from src.loss_scale import LossScale, all_finite
 from src.optimizer import ClipByGlobalNorm
+
+_scale = ops.MultitypeFuncGraph("scale")
+
+
+@_scale.register("Tensor", "Tensor")
+def _scale_gradient(factor, gradient):
+    return gradient * factor
+
+
+_add = ops.MultitypeFuncGraph("add_to")
+
+
+@_add.register("Tensor", "Tensor")
+def _add_to(total, gradient):
+    return ops.assign_add(total, gradient)
+
+
+_clear = ops.MultitypeFuncGraph("clear")
+
+
+@_clear.register("Tensor")
+def _clear_total(total):
+    return ops.assign(total, ops.zeros_like(total))
 
 
 class TrainStep(nn.Cell):
@@ -12,28 +39,102 @@ class TrainStep(nn.Cell):
     A Cell because a free function under `ms.jit` is 5 to 15 times slower on CPU. Parameters keep the network's names,
     so that checkpoints of the step load into the bare network.
 
+    With `accumulate` = n, n calls make one step: their gradients are averaged, and the last call updates. With a loss
+    scale, a step whose gradients overflow changes neither weights, optimizer nor average. Masks of dropout and
+    stochastic depth follow from (seed, step, position in the global batch), see `src.layers.random_mask`.
+
     Args:
         net: the network; put in training mode by this step.
         loss: (logits, targets) -> scalar.
         optimizer: over `net`'s trainable parameters.
         clip_norm: largest global norm of the gradients; no clipping when None.
+        seed: of the masks.
+        accumulate: calls that make a step.
+        loss_scale: for float16.
+        ema: moving average of `net`'s weights.
+        reduce: averages gradients over devices; on one device None.
+        rank, num_ranks: this device among those that share a global batch.
     """
 
-    def __init__(self, net: nn.Cell, loss: nn.Cell, optimizer: nn.Optimizer, clip_norm: float | None = None):
+    def __init__(
+        self,
+        net: nn.Cell,
+        loss: nn.Cell,
+        optimizer: nn.Optimizer,
+        clip_norm: float | None = None,
+        *,
+        seed: int = 0,
+        accumulate: int = 1,
+        loss_scale: LossScale | None = None,
+        ema: Ema | None = None,
+        reduce: nn.Cell | None = None,
+        rank: int = 0,
+        num_ranks: int = 1,
+    ):
         super().__init__(auto_prefix=False)
+        number_masks(net)
         self.net = net
         self.loss = loss
         self.optimizer = optimizer
         self.clip = None if clip_norm is None else ClipByGlobalNorm(clip_norm)
-        self.value_and_grad = ms.value_and_grad(self.forward, None, optimizer.parameters)
+        self.seed, self.accumulate, self.rank, self.num_ranks = seed, accumulate, rank, num_ranks
+        self.loss_scale, self.ema, self.reduce = loss_scale, ema, reduce
+        self.value_and_grad = ms.value_and_grad(self.forward, None, optimizer.parameters, has_aux=True)
+        self.map = ops.HyperMap()
+        if accumulate > 1:
+            self.totals = ParameterTuple(optimizer.parameters).clone("accumulated", "zeros")
+            self.calls = Parameter(Tensor(0, mstype.int32), name="accumulated_calls", requires_grad=False)
         self.set_train()
 
-    def forward(self, images, targets):
-        return self.loss(self.net(images), targets)
+    def forward(self, images, targets, scale):
+        loss = self.loss(self.net(images).astype(mstype.float32), targets)
+        return loss * scale, loss
 
     def construct(self, images, targets):
         """Images (B, in_channels, H, W), labels (B,) int32 or soft targets (B, K) -> loss, a float32 scalar."""
-        loss, gradients = self.value_and_grad(images, targets)
+        images = ops.depend(images, self.set_masks(images.shape[0]))
+        scale = ops.ones((), mstype.float32) if self.loss_scale is None else self.loss_scale.scale * 1.0
+        losses, gradients = self.value_and_grad(images, targets, scale)
+        loss = losses[1]
+        if self.accumulate == 1:
+            return ops.depend(loss, self.update(gradients, 1.0 / scale))
+        added = self.map(_add, self.totals, gradients)
+        calls = ops.depend(self.calls, added) + 1
+        loss = ops.depend(loss, ops.assign(self.calls, calls % self.accumulate))
+        if calls == self.accumulate:
+            loss = ops.depend(loss, self.update(self.totals, 1.0 / (scale * self.accumulate)))
+            loss = ops.depend(loss, self.map(_clear, self.totals))
+        return loss
+
+    def set_masks(self, batch_size):
+        part = ops.full((), self.rank, dtype=mstype.int32)
+        if self.accumulate > 1:
+            part = part + self.calls * self.num_ranks
+        key = step_key(self.seed, self.optimizer.global_step.reshape(()))
+        num_parts = ops.full((), self.num_ranks * self.accumulate, dtype=mstype.int32)
+        return ops.assign(mask_state, ops.stack((key, part, num_parts, ops.full((), batch_size, dtype=mstype.int32))))
+
+    def update(self, gradients, factor):
+        """Applies `factor` * `gradients`, unless they overflow."""
+        if self.reduce is not None:
+            gradients = self.reduce(gradients)
+        if self.loss_scale is not None or self.accumulate > 1:
+            gradients = self.map(ops.partial(_scale, factor), gradients)
+        if self.loss_scale is None:
+            return self.apply(gradients)
+        finite = all_finite(gradients)
+        done = self.loss_scale(finite)
+        if finite:
+            done = ops.depend(done, self.apply(gradients))
+        else:
+            done = ops.depend(done, ops.assign_add(self.optimizer.global_step, 1))
+        return done
+
+    def apply(self, gradients):
         if self.clip is not None:
             gradients = self.clip(gradients)
-        return ops.depend(loss, self.optimizer(gradients))
+        done = self.optimizer(gradients)
+        return done if self.ema is None else ops.depend(done, self.ema_after(done))
+
+    def ema_after(self, done):
+        return ops.depend(self.ema(), done)

@@ -2,34 +2,49 @@
 
 import math
 import time
+from collections.abc import Iterator
+from contextlib import closing, nullcontext
+from dataclasses import asdict
 from pathlib import Path
 
 import mindspore as ms
 
-from src.checkpoint import load_state, load_weights, read_checkpoint, save_checkpoint
-from src.config import Config, dump_config
+from src.checkpoint import Checkpoint, load_state, load_weights, read_checkpoint
+from src.config import Config, changed_keys, dump_config
+from src.ema import Ema
 from src.engine.build import (
     create_card,
     create_eval_loader,
     create_optimizer,
+    create_schedule,
     create_train_loader,
     create_training_network,
     open_split,
 )
-from src.engine.curves import draw_curves
+from src.engine.checkpoint_keeper import CheckpointKeeper, find_resumable
 from src.engine.device import current_device
 from src.engine.environment import describe_environment
 from src.engine.evaluation import Scores, evaluate
-from src.engine.progress import Progress, print_line
+from src.engine.progress import Progress
 from src.engine.run_folder import RunFolder
+from src.engine.run_log import RunLog
+from src.engine.stop_request import Stopped, StopRequest
 from src.engine.train_step import TrainStep
 from src.engine.trained_network import set_up_device_for
 from src.errors import UserError
 from src.fine_tuning import freeze, load_initial_weights
 from src.loss import create_loss
-from src.lr_schedule import WarmupCosine
+from src.loss_scale import LossScale
+from src.mixed_precision import set_precision
 
 PROFILED_STEPS = 5
+
+FREE_KEYS = (
+    "device", "output", "limit_batches", "init_from", "data.root", "data.workers", "data.on_bad_image",
+    "train.log_every", "train.eval_every", "train.save_every", "train.keep_checkpoints", "train.tensorboard",
+    "train.recompute",
+)  # fmt: skip
+"""What may differ when a run is resumed, because the weights do not depend on it."""
 
 
 class Training:
@@ -40,6 +55,7 @@ class Training:
         folder: where it is recorded.
         resume: 'never'; 'auto' to continue from the folder's last checkpoint where there is one; or a path.
         overwrite: delete a run that the folder already holds.
+        allow_changes: resume also with a configuration that differs.
         profile: record a profile of a few steps.
 
     Raises:
@@ -47,182 +63,242 @@ class Training:
     """
 
     def __init__(
-        self, config: Config, folder: RunFolder, resume: str = "never", overwrite: bool = False, profile: bool = False
+        self,
+        config: Config,
+        folder: RunFolder,
+        resume: str = "never",
+        overwrite: bool = False,
+        allow_changes: bool = False,
+        profile: bool = False,
     ):
         self.config, self.folder, self.profile = config, folder, profile
-        checkpoint_path = self._checkpoint_to_resume(resume)
+        checkpoint, lines = self._checkpoint_to_resume(resume)
         if config.init_from is not None and not Path(config.init_from).exists():
             raise UserError(f"init_from: checkpoint {config.init_from} does not exist")
+        if checkpoint is not None:
+            self._check_changes(checkpoint, allow_changes)
         train_set = open_split(config, "train")
         self.card = create_card(config, train_set.classes)
-        settings = set_up_device_for(self.card, config)
+        lines += set_up_device_for(self.card, config)
         self.train_loader = create_train_loader(config, self.card, train_set)
         self.eval_loader = create_eval_loader(config, self.card, open_split(config, "val"))
         self.steps_per_epoch = min(len(self.train_loader), config.limit_batches or len(self.train_loader))
         self.epochs = config.schedule.epochs + config.schedule.cooldown_epochs
+        self.total_steps = self.epochs * self.steps_per_epoch
+        self.images_per_step = config.train.batch_size * config.train.accumulate
 
         self.net = create_training_network(config, self.card)
-        if checkpoint_path is None and config.init_from is not None:
-            settings.append(f"starting from {config.init_from}")
-            settings += load_initial_weights(self.net, read_checkpoint(config.init_from))
-        settings += freeze(self.net, config.freeze)
-        schedule = config.schedule
-        self.schedule = WarmupCosine(
-            config.optimizer.lr,
-            self.steps_per_epoch,
-            schedule.epochs,
-            schedule.warmup_epochs,
-            schedule.warmup_lr,
-            schedule.min_lr,
-        )
-        self.optimizer = create_optimizer(config, self.net, self.schedule)
-        self.step_cell = TrainStep(
-            self.net, create_loss(config.train.label_smoothing), self.optimizer, config.optimizer.clip_norm
-        )
-        self.first_epoch, self.best_top1 = 0, -1.0
-        if checkpoint_path is None:
-            is_unfinished_start = resume == "auto"  # stopped before its first checkpoint
-            folder.start(dump_config(config), describe_environment(current_device()), overwrite or is_unfinished_start)
-        else:
-            self._resume(checkpoint_path)
-        for line in settings:
-            self._tell(line)
-        self._tell(
-            f"{self.card.model}, {len(self.card.classes)} classes, "
-            f"{sum(p.size for p in self.net.trainable_params()):,} trainable parameters; "
-            f"{self.epochs} epochs of {self.steps_per_epoch} steps of {config.train.batch_size} images"
-        )
+        if checkpoint is None and config.init_from is not None:
+            lines.append(f"starting from {config.init_from}")
+            lines += load_initial_weights(self.net, read_checkpoint(config.init_from))
+        lines += freeze(self.net, config.freeze)
+        self.step_cell = self._create_step()
+        self.keeper = CheckpointKeeper(folder, self.card, config.train.keep_checkpoints)
+        self.step, self.saved_step, self.best_top1 = 0, None, -1.0
+        self.resumed_from = None if checkpoint is None else checkpoint.path
+        self.overwrite = overwrite or resume == "auto"  # which found no checkpoint if it comes to that
+        if checkpoint is not None:
+            self._load(checkpoint)
+            lines.append(f"resuming from {checkpoint.path} after step {self.step}")
+        self.lines = lines
 
     def run(self) -> Scores:
-        """Trains to the end and returns the scores of the best checkpoint.
+        """Trains to the end and returns the scores of the last evaluation.
 
         Raises:
-            UserError: the loss is not finite, an image is broken, or the folder cannot be written.
+            UserError: the folder is in use or holds a run; the loss is not finite, an image is broken, or the folder
+                cannot be written.
+            Stopped: SIGTERM or Ctrl-C came, and the run was saved.
         """
-        batch_size = self.config.train.batch_size
-        images_per_epoch = self.steps_per_epoch * batch_size
-        total = self.epochs * images_per_epoch
-        best = None
-        with Progress("train", total, self.first_epoch * images_per_epoch) as progress:
-            for epoch in range(self.first_epoch, self.epochs):
-                self._train_epoch(epoch, progress)
-                if (epoch + 1) % self.config.train.eval_every == 0 or epoch + 1 == self.epochs:
-                    scores = self._evaluate(epoch)
-                    if scores.top1 > self.best_top1:
-                        self.best_top1, best = scores.top1, scores
-                        self._save(self.folder.best, epoch, with_state=False)
-                    draw_curves(self.folder.read_metrics(), self.folder.curves)
-                self._save(self.folder.last, epoch, with_state=True)
-        self._tell(f"best top-1 {self.best_top1:.2f} %, checkpoint {self.folder.best}")
-        return best
+        with self.folder.locked():
+            if self.resumed_from is None:
+                environment = describe_environment(current_device())
+                self.folder.start(dump_config(self.config), environment, self.overwrite)
+            else:
+                self.folder.go_on(self.step)
+            self.log = RunLog(
+                self.folder,
+                self.total_steps,
+                self.steps_per_epoch,
+                self.images_per_step,
+                self.config.train.tensorboard,
+            )
+            for line in self.lines:
+                self.log.tell(line)
+            self.log.tell(
+                f"{self.card.model}, {len(self.card.classes)} classes, "
+                f"{sum(p.size for p in self.net.trainable_params()):,} trainable parameters; {self.epochs} epochs of "
+                f"{self.steps_per_epoch} steps of {self.images_per_step} images, learning rate {self.schedule.lr:.3g}"
+            )
+            return self._run()
 
-    def _train_epoch(self, epoch: int, progress: Progress) -> None:
-        batch_size, log_every = self.config.train.batch_size, self.config.train.log_every
-        self.step_cell.set_train()
-        losses, since = [], time.perf_counter()
-        profiler = None
-        for index, (images, labels) in enumerate(self.train_loader.epoch(epoch), start=1):
-            if self.profile and epoch == self.first_epoch and index == 2:  # the first step compiles
-                profiler = ms.Profiler(output_path=str(self.folder.profile))
-            loss = float(self.step_cell(ms.Tensor(images), ms.Tensor(labels)).asnumpy())
-            step = epoch * self.steps_per_epoch + index
-            if not math.isfinite(loss):
-                raise UserError(
-                    f"the loss is {loss} at step {step} (epoch {epoch + 1}); lower optimizer.lr, lengthen "
-                    f"schedule.warmup_epochs or set optimizer.clip_norm. {self._last_good()}"
-                )
-            losses.append(loss)
-            progress.advance(batch_size, f"epoch {epoch + 1}/{self.epochs}, loss {loss:.3f}")
-            last = index == self.steps_per_epoch
-            if profiler is not None and (index == 1 + PROFILED_STEPS or last):
-                profiler.analyse()
-                profiler = None
-                self._tell(f"profile of {index - 1} steps in {self.folder.profile}")
-            if step % log_every == 0 or last:
-                now = time.perf_counter()
-                self._log_steps(step, losses, len(losses) * batch_size / (now - since), progress.on_terminal)
-                losses, since = [], now
-            if last:
-                break
-
-    def _log_steps(self, step: int, losses: list[float], images_per_second: float, on_terminal: bool) -> None:
-        epoch, lr, loss = step / self.steps_per_epoch, self.schedule.at(step - 1), sum(losses) / len(losses)
-        self.folder.record(
-            {
-                "kind": "train",
-                "step": step,
-                "epoch": round(epoch, 4),
-                "loss": loss,
-                "learning_rate": lr,
-                "images_per_second": round(images_per_second, 2),
-            }
-        )
-        left = (self.epochs * self.steps_per_epoch - step) * self.config.train.batch_size / images_per_second
-        line = (
-            f"step {step}/{self.epochs * self.steps_per_epoch}, epoch {epoch:.2f}, loss {loss:.4f}, lr {lr:.3g}, "
-            f"{images_per_second:.1f} images/s, {_duration(left)} left"
-        )
-        self.folder.log(line)
-        if not on_terminal:
-            print_line(line)
-
-    def _evaluate(self, epoch: int) -> Scores:
-        limit = self.config.limit_batches
-        total = min(len(self.eval_loader), limit or len(self.eval_loader)) * self.config.train.batch_size
-        since = time.perf_counter()
-        with Progress("evaluate", total) as progress:
-            scores = evaluate(self.net, self.eval_loader, progress, limit)
-        self.folder.record(
-            {
-                "kind": "eval",
-                "step": (epoch + 1) * self.steps_per_epoch,
-                "epoch": epoch + 1,
-                **scores.to_dict(),
-                "images_per_second": round(scores.images / (time.perf_counter() - since), 2),
-            }
-        )
-        self._tell(f"epoch {epoch + 1}/{self.epochs}: {scores}")
+    def _run(self) -> Scores:
+        images, scores = self.images_per_step, None
+        with StopRequest() as stop, Progress("train", self.total_steps * images, self.step * images) as progress:
+            if self.step and self._evaluation_is_due():
+                scores = self._evaluate(stop)
+            while self.step < self.total_steps:
+                for _ in self._steps_of_epoch(progress):
+                    if stop.signal is not None:
+                        self._stop(stop)
+                    if self.config.train.save_every is not None and self.step % self.config.train.save_every == 0:
+                        self._save_last()
+                self._save_last()
+                if self._evaluation_is_due():
+                    scores = self._evaluate(stop)
+        if bad := self.train_loader.bad_images | self.eval_loader.bad_images:
+            self.log.tell(f"{len(bad)} images could not be read and were skipped, such as {next(iter(bad.values()))}")
+        self.log.tell(f"best top-1 {self.best_top1:.2f} %, checkpoint {self.folder.best}")
         return scores
 
-    def _save(self, path: Path, epoch: int, with_state: bool) -> None:
-        state = [p for p in self.optimizer.get_parameters() if p.name not in self._network_names()]
-        progress = {"epoch": epoch + 1, "step": (epoch + 1) * self.steps_per_epoch, "best_top1": self.best_top1}
-        save_checkpoint(path, self.net.get_parameters(), self.card, state if with_state else (), progress)
+    def _create_step(self) -> TrainStep:
+        config, train = self.config, self.config.train
+        set_precision(self.net, train.precision, current_device())
+        self.schedule = create_schedule(config, self.steps_per_epoch, self.images_per_step)
+        self.optimizer = create_optimizer(config, self.net, self.schedule)
+        self.ema = None if train.ema_decay is None else Ema(self.net, train.ema_decay, train.ema_warmup)
+        self.loss_scale = None
+        if train.precision == "float16":
+            self.loss_scale = LossScale(train.loss_scale, train.loss_scale_growth)
+        mixes = config.data.mixup > 0 or config.data.cutmix > 0  # then the targets are soft and smoothed already
+        return TrainStep(
+            self.net,
+            create_loss(0.0 if mixes else train.label_smoothing),
+            self.optimizer,
+            config.optimizer.clip_norm,
+            seed=config.seed,
+            accumulate=train.accumulate,
+            loss_scale=self.loss_scale,
+            ema=self.ema,
+        )
 
-    def _checkpoint_to_resume(self, resume: str) -> Path | None:
+    def _steps_of_epoch(self, progress: Progress) -> Iterator[None]:
+        """Trains to the end of the epoch; yields after each step."""
+        epoch, first = divmod(self.step, self.steps_per_epoch)
+        accumulate, log_every = self.config.train.accumulate, self.config.train.log_every
+        self.step_cell.set_train()
+        profiler, done = None, 0
+        with closing(self.train_loader.epoch(epoch, first)) as batches:
+            for _ in range(first, self.steps_per_epoch):
+                if self.profile and done == 1:  # the first step compiles
+                    profiler = ms.Profiler(output_path=str(self.folder.profile))
+                losses, waited = [], 0.0
+                for _ in range(accumulate):
+                    since = time.perf_counter()
+                    images, targets = next(batches)
+                    waited += time.perf_counter() - since
+                    losses.append(float(self.step_cell(ms.Tensor(images), ms.Tensor(targets)).asnumpy()))
+                self.step, done = self.step + 1, done + 1
+                loss = sum(losses) / accumulate
+                self._check_finite(loss)
+                self.log.add_step(loss, waited)
+                progress.advance(self.images_per_step, f"epoch {epoch + 1}/{self.epochs}, loss {loss:.3f}")
+                is_last = self.step % self.steps_per_epoch == 0
+                if profiler is not None and (done == 1 + PROFILED_STEPS or is_last):
+                    profiler.analyse()
+                    profiler, self.profile = None, False
+                    self.log.tell(f"profile of {done - 1} steps in {self.folder.profile}")
+                if self.step % log_every == 0 or is_last:
+                    skipped = None if self.loss_scale is None else int(self.loss_scale.skipped.asnumpy())
+                    self.log.steps(self.step, self.schedule.at(self.step - 1), skipped, progress.on_terminal)
+                yield
+
+    def _check_finite(self, loss: float) -> None:
+        where = f"at step {self.step} (epoch {(self.step - 1) // self.steps_per_epoch + 1})"
+        advice = "lower optimizer.lr, lengthen schedule.warmup_epochs or set optimizer.clip_norm."
+        if self.folder.last.exists():
+            advice += f" The last checkpoint before it is {self.folder.last}"
+        if not math.isfinite(loss):
+            raise UserError(f"the loss is {loss} {where}; {advice}")
+        if self.loss_scale is not None and self.loss_scale.is_exhausted():
+            raise UserError(f"the gradients are not finite {where}, even with the lowest loss scale; {advice}")
+
+    def _evaluation_is_due(self) -> bool:
+        epoch, rest = divmod(self.step, self.steps_per_epoch)
+        if rest or (epoch % self.config.train.eval_every and epoch != self.epochs):
+            return False
+        return not any(e["kind"] == "eval" and e["step"] == self.step for e in self.folder.read_metrics())
+
+    def _evaluate(self, stop: StopRequest) -> Scores:
+        """Evaluates the weights and their moving average; keeps the better ones if they are the best so far."""
+        since, scores = time.perf_counter(), {}
+        for name in ("raw",) if self.ema is None else ("raw", "ema"):
+            with self.ema.applied() if name == "ema" else nullcontext():
+                scores[name] = self._evaluate_once(f"evaluate {name}" if self.ema else "evaluate", stop)
+                if scores[name].top1 > self.best_top1:
+                    self.best_top1 = scores[name].top1
+                    self.keeper.save_best(self.net.get_parameters(), {**self._progress(), "weights": name})
+        seconds = time.perf_counter() - since
+        self.log.evaluation(self.step, scores["raw"], scores.get("ema"), seconds)
+        self.log.restart_clock()
+        return scores["raw"]
+
+    def _evaluate_once(self, title: str, stop: StopRequest) -> Scores:
+        def batches():
+            for batch in self.eval_loader:
+                if stop.signal is not None:
+                    self._stop(stop)
+                yield batch
+
+        limit = self.config.limit_batches
+        total = min(len(self.eval_loader), limit or len(self.eval_loader)) * self.config.train.batch_size
+        with Progress(title, total) as progress:
+            return evaluate(self.net, batches(), progress, limit)
+
+    def _stop(self, stop: StopRequest) -> None:
+        if self.saved_step != self.step:
+            self._save_last()
+        line = f"stopped by {stop.signal.name} after step {self.step}; {self.folder.last} holds it: go on with --resume"
+        self.log.tell(line)
+        raise Stopped(stop.signal)
+
+    def _progress(self) -> dict:
+        return {"step": self.step, "epoch": self.step / self.steps_per_epoch, "best_top1": self.best_top1}
+
+    def _save_last(self) -> None:
+        if self.saved_step == self.step:
+            return
+        progress = {**self._progress(), "steps_per_epoch": self.steps_per_epoch, "config": asdict(self.config)}
+        self.keeper.save_last(self.net.get_parameters(), self._state(), progress, self.saved_step)
+        self.saved_step = self.step
+
+    def _state(self) -> list[ms.Parameter]:
+        """What training needs besides the weights. Sums of gradients are empty after a step."""
+        names = {p.name for p in self.net.get_parameters()}
+        return [p for p in self.step_cell.get_parameters() if p.name not in names and "accumulated" not in p.name]
+
+    def _checkpoint_to_resume(self, resume: str) -> tuple[Checkpoint | None, list[str]]:
         if resume == "never":
-            return None
+            return None, []
         if resume == "auto":
-            return self.folder.last if self.folder.last.exists() else None
+            return find_resumable(self.folder) or (None, [])
         if not Path(resume).exists():
             raise UserError(f"--resume: checkpoint {resume} does not exist")
-        return Path(resume)
+        return read_checkpoint(resume), []
 
-    def _resume(self, path: Path) -> None:
-        checkpoint = read_checkpoint(path)
-        load_weights(self.net, checkpoint)
-        load_state([p for p in self.optimizer.get_parameters() if p.name not in self._network_names()], checkpoint)
-        self.first_epoch = checkpoint.progress["epoch"]
-        self.best_top1 = checkpoint.progress["best_top1"]
-        if self.first_epoch >= self.epochs:
+    def _check_changes(self, checkpoint: Checkpoint, allow_changes: bool) -> None:
+        before = checkpoint.progress.get("config")  # best.ckpt has none, and is refused for what else it lacks
+        changes = [] if before is None else changed_keys(before, self.config)
+        changes = [change for change in changes if change.partition(":")[0] not in FREE_KEYS]
+        if changes and not allow_changes:
             raise UserError(
-                f"{path} has finished {self.first_epoch} of {self.epochs} epochs; raise schedule.epochs to train longer"
+                f"the configuration differs from that of {checkpoint.path} ({'; '.join(changes)}): change it back, "
+                "or give --allow_changes to go on with the new one"
             )
-        self.folder.path.mkdir(parents=True, exist_ok=True)
-        self._tell(f"resuming from {path} after epoch {self.first_epoch}")
 
-    def _network_names(self) -> set[str]:
-        return {p.name for p in self.net.get_parameters()}
-
-    def _last_good(self) -> str:
-        return f"The last checkpoint before it is {self.folder.last}" if self.folder.last.exists() else ""
-
-    def _tell(self, line: str) -> None:
-        print_line(line)
-        self.folder.log(line)
-
-
-def _duration(seconds: float) -> str:
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{seconds:02d}"
+    def _load(self, checkpoint: Checkpoint) -> None:
+        load_weights(self.net, checkpoint)
+        load_state(self._state(), checkpoint)
+        self.step = self.saved_step = checkpoint.progress["step"]
+        if checkpoint.progress["steps_per_epoch"] != self.steps_per_epoch:
+            raise UserError(
+                f"{checkpoint.path} is of a run with {checkpoint.progress['steps_per_epoch']} steps an epoch, this one "
+                f"has {self.steps_per_epoch}: the data or limit_batches changed"
+            )
+        if self.step >= self.total_steps and not self._evaluation_is_due():
+            raise UserError(
+                f"{checkpoint.path} has finished {self.step // self.steps_per_epoch} of {self.epochs} epochs; "
+                "raise schedule.epochs and give --allow_changes to train longer"
+            )
+        if self.folder.best.exists():
+            self.best_top1 = read_checkpoint(self.folder.best).progress["best_top1"]

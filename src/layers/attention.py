@@ -1,6 +1,9 @@
 """Scaled dot-product attention with heads; how queries, keys and values are projected is the networks' matter."""
 
+from mindspore import dtype as mstype
 from mindspore import nn, ops
+
+from src.layers.dropout import Dropout
 
 
 class ScaledDotProductAttention(nn.Cell):
@@ -22,7 +25,7 @@ class ScaledDotProductAttention(nn.Cell):
         self.scores = ops.BatchMatMul()
         self.weigh = ops.BatchMatMul()
         self.softmax = ops.Softmax(axis=-1)
-        self.attn_drop = nn.Dropout(p=attn_drop_rate)
+        self.attn_drop = Dropout(attn_drop_rate)
         self.transpose = ops.Transpose()
 
     def split_heads(self, x, order):
@@ -40,8 +43,10 @@ class ScaledDotProductAttention(nn.Cell):
             scores = scores + bias
         # The softmax over a single key is 1. Besides, MindSpore 2.10 in PyNative mode on CPU gives wrong gradients for
         # every softmax of the process once it has differentiated one over an axis of size 1.
+        # In float32 also where the products are in half precision, see src/mixed_precision.py.
+        scores = scores.astype(mstype.float32)
         weights = ops.ones_like(scores) if scores.shape[-1] == 1 else self.softmax(scores)
-        x = self.weigh(self.attn_drop(weights), v)  # B h L e
+        x = self.weigh(self.attn_drop(weights).astype(v.dtype), v)  # B h L e
         x = self.transpose(x, (0, 2, 1, 3))  # B L h e
         length, heads, head_dim = x.shape[1:]
         return x.reshape(-1, length, heads * head_dim)

@@ -1,15 +1,16 @@
 """Stochastic depth: a residual branch is dropped for whole samples."""
 
 import numpy as np
-from mindspore import nn, ops
+
+from src.layers.random_mask import RandomMask
 
 
-class DropPath(nn.Cell):
+class DropPath(RandomMask):
     """Zeroes a sample's branch with probability `rate` and scales the others by 1 / (1 - rate), in training only.
 
     A sample is one entry of the first axis: an image for outer tokens, a sentence (patch) for inner tokens. Every
-    branch needs an instance of its own, because MindSpore's dropout fixes its seeds when the Cell is built: a shared
-    instance would drop the branches of a block together.
+    branch needs an instance of its own: an instance draws one mask a step, so that a shared one would drop the
+    branches of a block together.
 
     Source: Huang et al., Deep Networks with Stochastic Depth, 2016; timm's `drop_path`.
 
@@ -18,14 +19,12 @@ class DropPath(nn.Cell):
     """
 
     def __init__(self, rate: float = 0.0):
-        super().__init__()
-        self.rate = rate
-        self.dropout = nn.Dropout(p=rate)
+        super().__init__(rate)
 
     def construct(self, x):
         if self.rate == 0.0 or not self.training:
             return x
-        return x * self.dropout(ops.ones((x.shape[0],) + (1,) * (x.ndim - 1), x.dtype))
+        return x * self.mask(x.shape[0], 1, x.dtype).reshape((x.shape[0],) + (1,) * (x.ndim - 1))
 
 
 def drop_path_rates(max_rate: float, depth: int) -> list[float]:

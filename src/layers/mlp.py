@@ -3,6 +3,7 @@
 from mindspore import nn
 
 from src.layers.activation import GELU
+from src.layers.dropout import Dropout
 from src.layers.linear import Linear
 
 
@@ -19,9 +20,9 @@ class Mlp(nn.Cell):
         super().__init__()
         self.fc1 = Linear(dim, hidden_dim)
         self.act = GELU()
-        self.drop1 = nn.Dropout(p=drop_rate)
+        self.drop1 = Dropout(drop_rate)
         self.fc2 = Linear(hidden_dim, dim)
-        self.drop2 = nn.Dropout(p=drop_rate)
+        self.drop2 = Dropout(drop_rate)
 
     def construct(self, x):
         x = self.drop1(self.act(self.fc1(x)))

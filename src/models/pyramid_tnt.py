@@ -19,6 +19,7 @@ from src.errors import UserError
 from src.layers.attention import ScaledDotProductAttention
 from src.layers.conv import Conv2d
 from src.layers.drop_path import DropPath, drop_path_rates
+from src.layers.dropout import Dropout
 from src.layers.image_size import to_height_width
 from src.layers.linear import Linear
 from src.layers.mlp import Mlp
@@ -63,7 +64,7 @@ class Attention(nn.Cell):
         self.kv = Linear(dim, 2 * dim, has_bias=qkv_bias)
         self.attention = ScaledDotProductAttention(num_heads, dim, attn_drop_rate)
         self.proj = Linear(dim, dim)
-        self.proj_drop = nn.Dropout(p=drop_rate)
+        self.proj_drop = Dropout(drop_rate)
         self.split = ops.Split(-1, 2)
         self.sr_ratio, self.grid = sr_ratio, grid
         if sr_ratio > 1:
@@ -348,6 +349,7 @@ class PyramidTNT(nn.Cell):
     """
 
     uses_convolution = True
+    uses_batch_norm = True
     """Whether the compiled graph holds convolutions (some CPUs need a setting for them)."""
 
     def __init__(
@@ -402,7 +404,7 @@ class PyramidTNT(nn.Cell):
         num_patches = grids[0][0] * grids[0][1]
         self.outer_pos = Parameter(initializer(position, (1, num_patches, outer_dims[0])), name="outer_pos")
         self.inner_pos = Parameter(initializer(position, (1, NUM_WORDS, inner_dims[0])), name="inner_pos")
-        self.pos_drop = nn.Dropout(p=drop_rate)
+        self.pos_drop = Dropout(drop_rate)
         rates = drop_path_rates(drop_path_rate, sum(depths))
         self.stages = nn.CellList(
             [
@@ -467,6 +469,10 @@ class PyramidTNT(nn.Cell):
             inner_tokens, outer_tokens = self.stages[i](inner_tokens, outer_tokens)
             sentences = sentences + (outer_tokens,)
         return sentences
+
+    def transformer_blocks(self) -> list[nn.Cell]:
+        """The blocks whose activations training may compute anew instead of keeping them."""
+        return [block for stage in self.stages for block in stage.blocks]
 
     def forward_features(self, images):
         """(B, in_channels, H, W) -> sentences of the last stage after the final norm, (B, N, D)."""

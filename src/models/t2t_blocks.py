@@ -13,6 +13,7 @@ from mindspore.common.initializer import Uniform, initializer
 from src.layers.activation import GELU
 from src.layers.attention import ScaledDotProductAttention
 from src.layers.drop_path import DropPath
+from src.layers.dropout import Dropout
 from src.layers.linear import Linear
 from src.layers.mlp import Mlp
 from src.layers.norm import LayerNorm
@@ -60,7 +61,7 @@ class Attention(nn.Cell):
         self.attention = ScaledDotProductAttention(num_heads, dim, attn_drop_rate)
         self.proj = Linear(dim, dim)
         self.se_layer = ChannelGate(dim) if se else None
-        self.proj_drop = nn.Dropout(p=drop_rate)
+        self.proj_drop = Dropout(drop_rate)
         self.split = ops.Split(-1, 3)
 
     def construct(self, x):
@@ -116,7 +117,7 @@ class GhostAttention(nn.Cell):
         self.cheap_operation_v = ChannelScale(half_dim)
         self.attention = ScaledDotProductAttention(num_heads, dim, attn_drop_rate)
         self.proj = Linear(dim, dim)
-        self.proj_drop = nn.Dropout(p=drop_rate)
+        self.proj_drop = Dropout(drop_rate)
         self.concat = ops.Concat(axis=2)
 
     def construct(self, x):
@@ -141,9 +142,9 @@ class GhostMlp(nn.Cell):
         self.act = GELU()
         self.cheap_operation2 = ChannelScale(dim)
         self.cheap_operation3 = ChannelScale(dim)
-        self.drop1 = nn.Dropout(p=drop_rate)
+        self.drop1 = Dropout(drop_rate)
         self.fc2 = Linear(3 * dim, dim)
-        self.drop2 = nn.Dropout(p=drop_rate)
+        self.drop2 = Dropout(drop_rate)
         self.concat = ops.Concat(axis=2)
 
     def construct(self, x):

@@ -16,6 +16,7 @@ from mindspore.common.initializer import Orthogonal, initializer
 
 from src.layers.activation import GELU
 from src.layers.attention import ScaledDotProductAttention
+from src.layers.dropout import Dropout
 from src.layers.linear import Linear
 from src.layers.mlp import Mlp
 from src.layers.norm import LayerNorm
@@ -64,9 +65,9 @@ class TokenPerformer(Float32Cell):
         self.norm1 = LayerNorm(in_dim)
         self.kqv = Linear(in_dim, 3 * dim)
         self.proj = Linear(dim, dim)
-        self.dp = nn.Dropout(p=drop_rate)
+        self.dp = Dropout(drop_rate)
         self.norm2 = LayerNorm(dim)
-        self.mlp = nn.SequentialCell(Linear(dim, dim), GELU(), Linear(dim, dim), nn.Dropout(p=drop_rate))
+        self.mlp = nn.SequentialCell(Linear(dim, dim), GELU(), Linear(dim, dim), Dropout(drop_rate))
         self.split = ops.Split(-1, 3)
         self.random_project = ops.MatMul(transpose_b=True)
         self.collect = ops.BatchMatMul(transpose_a=True)

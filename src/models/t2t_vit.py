@@ -16,12 +16,13 @@ from mindspore.common.initializer import Normal, initializer
 
 from src.errors import UserError
 from src.layers.drop_path import drop_path_rates
+from src.layers.dropout import Dropout
 from src.layers.image_size import to_height_width
 from src.layers.linear import Linear
 from src.layers.mlp import Mlp
 from src.layers.norm import LayerNorm
 from src.layers.sinusoid import sinusoid_table
-from src.models.t2t_blocks import BLOCK_TYPES, Attention, DenseBlock, Transition, create_block
+from src.models.t2t_blocks import BLOCK_TYPES, Attention, Block, DenseBlock, Transition, create_block
 from src.models.t2t_tokens import STRIDE, TOKENS_TYPES, create_tokens
 from src.models.variant import FeatureInfo, Variant
 
@@ -39,6 +40,7 @@ class _Backbone(nn.Cell):
 
     uses_convolution = False
     """Whether the compiled graph holds convolutions; all of this family are unfold and matrix products."""
+    uses_batch_norm = False
 
     def __init__(
         self,
@@ -70,7 +72,7 @@ class _Backbone(nn.Cell):
         self.cls_token = Parameter(initializer(Normal(0.02), (1, 1, embed_dim)), name="cls_token")
         table = sinusoid_table(self.num_patches + 1, embed_dim)[None]  # position 0 is the class token
         self.pos_embed = Parameter(Tensor(table), name="pos_embed", requires_grad=False)
-        self.pos_drop = nn.Dropout(p=drop_rate)
+        self.pos_drop = Dropout(drop_rate)
         self.blocks = nn.CellList(list(blocks))
         self.norm = LayerNorm(dims[-1])
         self.head = Linear(dims[-1], num_classes) if num_classes > 0 else nn.Identity()
@@ -93,6 +95,10 @@ class _Backbone(nn.Cell):
         tokens = self.tokens_to_token(images).astype(images.dtype)  # B N D; float32 inside
         cls_token = self.cls_token + ops.zeros_like(tokens[:, :1])  # B 1 D
         return self.pos_drop(self.concat((cls_token, tokens)) + self.pos_embed)
+
+    def transformer_blocks(self) -> list[nn.Cell]:
+        """The blocks whose activations training may compute anew instead of keeping them."""
+        return [block for block in self.blocks if isinstance(block, Block)]
 
     def forward_features(self, images):
         """(B, in_channels, H, W) -> class token and tokens after the final norm, (B, L, D)."""

@@ -17,6 +17,7 @@ from mindspore.common.initializer import Normal, initializer
 from src.errors import UserError
 from src.layers.attention import ScaledDotProductAttention
 from src.layers.drop_path import DropPath, drop_path_rates
+from src.layers.dropout import Dropout
 from src.layers.image_size import to_height_width
 from src.layers.linear import Linear
 from src.layers.mlp import Mlp
@@ -44,7 +45,7 @@ class Attention(nn.Cell):
         self.v = Linear(dim, dim, has_bias=qkv_bias)
         self.attention = ScaledDotProductAttention(num_heads, dim, attn_drop_rate)
         self.proj = Linear(dim, dim)
-        self.proj_drop = nn.Dropout(p=drop_rate)
+        self.proj_drop = Dropout(drop_rate)
         self.split = ops.Split(-1, 2)
 
     def construct(self, x):
@@ -184,6 +185,7 @@ class TNT(nn.Cell):
     """
 
     uses_convolution = False
+    uses_batch_norm = False
     """Whether the compiled graph holds convolutions (some CPUs need a setting for them)."""
 
     def __init__(
@@ -234,7 +236,7 @@ class TNT(nn.Cell):
         )
         self.outer_pos = Parameter(initializer(position, (1, self.num_patches + 1, outer_dim)), name="outer_pos")
         self.inner_pos = Parameter(initializer(position, (1, self.num_words, inner_dim)), name="inner_pos")
-        self.pos_drop = nn.Dropout(p=drop_rate)
+        self.pos_drop = Dropout(drop_rate)
         self.blocks = nn.CellList(
             [
                 Block(
@@ -283,6 +285,10 @@ class TNT(nn.Cell):
         cls_token = self.cls_token + ops.zeros_like(sentences[:, :1])  # B 1 D
         tokens = self.concat((cls_token, sentences))
         return inner_tokens, self.pos_drop(tokens + self.outer_pos)
+
+    def transformer_blocks(self) -> list[nn.Cell]:
+        """The blocks whose activations training may compute anew instead of keeping them."""
+        return list(self.blocks)
 
     def forward_features(self, images):
         """(B, in_channels, H, W) -> class token and sentences after the final norm, (B, L, D)."""

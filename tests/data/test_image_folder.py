@@ -53,6 +53,17 @@ def test_other_files_are_named(tmp_path):
     assert train.ignored == [
         ".tmp/", "labels.csv", "a/._x.png", "a/.cache/", "a/deep/.DS_Store", "a/no_ending", "a/notes.txt",
     ]  # fmt: skip
+    assert train.describe_ignored() == (
+        f"{tmp_path / 'train'}: left out 7 entries that are no image or hidden: "
+        ".tmp/, labels.csv, a/._x.png, a/.cache/, a/deep/.DS_Store and 2 more"
+    )
+
+
+def test_every_ending_that_pillow_reads(tmp_path):
+    endings = ["bmp", "gif", "jfif", "jpe", "jpeg", "jpg", "png", "ppm", "tga", "tif", "tiff", "webp"]
+    train = ImageFolder(put(tmp_path, *(f"train/a/1.{ending}" for ending in [*endings, "JPG", "Png"])), "train")
+    assert (len(train), train.describe_ignored()) == (len(endings) + 2, None)
+    assert all(train[i][0].size == (2, 2) for i in range(len(train)))
 
 
 def test_links_are_followed_but_not_in_circles(tmp_path):

@@ -7,6 +7,8 @@ import pytest
 from PIL import Image
 
 from src.data import transforms
+from src.data.color_jitter import ColorJitter
+from src.data.rand_augment import RandAugment
 from src.data.transforms import EvalTransform, TrainTransform
 from src.errors import UserError
 
@@ -14,7 +16,9 @@ BILINEAR, BICUBIC = Image.Resampling.BILINEAR, Image.Resampling.BICUBIC
 IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225), "in_channels": 3}
 HALF = {"mean": (0.5,) * 3, "std": (0.5,) * 3, "in_channels": 3}
 GREY = {"mean": (0.5,), "std": (0.25,), "in_channels": 1}
-CROP = {"crop_scale": (0.08, 1.0), "crop_ratio": (3 / 4, 4 / 3), "flip_prob": 0.5}
+PLAIN = {"rand_augment": None, "color_jitter": 0.0}
+CROP = {"crop_scale": (0.08, 1.0), "crop_ratio": (3 / 4, 4 / 3), "flip_prob": 0.5, **PLAIN}
+WHOLE = {"crop_scale": (1.0, 1.0), "crop_ratio": (1.0, 1.0), "flip_prob": 0.0, **PLAIN}
 
 
 class Draws:
@@ -105,6 +109,16 @@ def test_normalize_by_hand():
     assert np.array_equal(result, expected)
 
 
+def test_normalize_takes_arrays():
+    mean = std = np.full((3, 1, 1), 0.5, np.float32)
+    pixels = np.asarray(noise(3, 4))
+    assert np.array_equal(
+        transforms.normalize(pixels, mean, std), transforms.normalize(Image.fromarray(pixels), mean, std)
+    )
+    one = transforms.normalize(pixels[..., :1], mean[:1], std[:1])
+    assert np.array_equal(one, transforms.normalize(pixels[..., 0], mean[:1], std[:1])) and one.shape == (1, 3, 4)
+
+
 def test_normalize_is_exactly_float32():
     """All 256 values in each channel, one scalar float32 operation after the other."""
     image = Image.fromarray(np.repeat(np.arange(256, dtype=np.uint8)[None, :, None], 3, axis=2))
@@ -141,7 +155,7 @@ def test_every_size_gives_the_target(size, target):
     train = TrainTransform(image_size=target, **HALF, **CROP)
     for seed in range(20):
         augmented = train(image, np.random.default_rng(seed))
-        assert augmented.shape == shape and np.all(augmented == np.array([1, -1, 1]).reshape(3, 1, 1))
+        assert augmented.shape == (*shape[1:], 3) and np.all(augmented == [255, 0, 255])
 
 
 def test_draw_crop_by_hand():
@@ -213,16 +227,67 @@ def test_flip():
 def test_train_by_hand():
     """Box (8, 4)-(24, 20) of 32 x 32 at its own size, bilinear, flipped: a quarter of the area, ratio 1."""
     image = noise(32, 32)
-    train = TrainTransform(image_size=16, **HALF, crop_scale=(0.25, 0.25), crop_ratio=(1.0, 1.0), flip_prob=0.5)
-    cut = np.asarray(image)[4:20, 8:24].transpose(2, 0, 1).astype(np.float32)
-    expected = (cut / np.float32(255) - np.float32(0.5)) / np.float32(0.5)
-    assert np.array_equal(train(image, Draws(0.3, 0.3, 4, 8, 0, 0.9)), expected)
-    assert np.array_equal(train(image, Draws(0.3, 0.3, 4, 8, 0, 0.1)), expected[:, :, ::-1])
+    quarter = {"crop_scale": (0.25, 0.25), "crop_ratio": (1.0, 1.0), "flip_prob": 0.5}
+    train = TrainTransform(image_size=16, **HALF, **quarter, **PLAIN)
+    cut = np.asarray(image)[4:20, 8:24]
+    pixels = train(image, Draws(0.3, 0.3, 4, 8, 0, 0.9))
+    assert pixels.dtype == np.uint8 and np.array_equal(pixels, cut)
+    assert np.array_equal(train(image, Draws(0.3, 0.3, 4, 8, 0, 0.1)), cut[:, ::-1])
+    expected = (cut.transpose(2, 0, 1).astype(np.float32) / np.float32(255) - np.float32(0.5)) / np.float32(0.5)
+    assert np.array_equal(train.normalize(pixels), expected)
 
 
 def test_train_grey():
-    result = TrainTransform(image_size=(8, 12), **GREY, **CROP)(noise(20, 20), np.random.default_rng(0))
-    assert result.shape == (1, 8, 12) and result.dtype == np.float32 and result.flags.c_contiguous
+    train = TrainTransform(image_size=(8, 12), **GREY, **CROP)
+    pixels = train(noise(20, 20), np.random.default_rng(0))
+    assert pixels.shape == (8, 12, 1) and pixels.dtype == np.uint8
+    values = train.normalize(pixels)
+    assert values.shape == (1, 8, 12) and values.dtype == np.float32 and values.flags.c_contiguous
+    assert values[0, 3, 5] == (np.float32(pixels[3, 5, 0]) / np.float32(255) - np.float32(0.5)) / np.float32(0.25)
+
+
+@pytest.mark.parametrize(
+    ("recolor", "arguments"),
+    [
+        (RandAugment("rand-m9-n3-mstd0.5-inc1", IMAGENET["mean"]), {"rand_augment": "rand-m9-n3-mstd0.5-inc1"}),
+        (ColorJitter(0.4), {"color_jitter": 0.4}),
+        # RandAugment leaves no place for colour jitter
+        (RandAugment("rand-m9-n3-inc1", IMAGENET["mean"]), {"rand_augment": "rand-m9-n3-inc1", "color_jitter": 0.4}),
+    ],
+)
+def test_train_recolors_last(recolor, arguments):
+    """The same draws: crop, filter and flip first, then RandAugment or colour jitter."""
+    image, flipped = noise(24, 24), {**WHOLE, "flip_prob": 1.0}
+    train = TrainTransform(image_size=16, **IMAGENET, **{**flipped, **arguments})
+    changed = 0
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        plain = TrainTransform(image_size=16, **IMAGENET, **flipped)(image, rng)
+        expected = np.asarray(recolor(Image.fromarray(plain), rng))
+        assert np.array_equal(train(image, np.random.default_rng(seed)), expected)
+        changed += not np.array_equal(plain, expected)
+    assert changed > 10
+
+
+@pytest.mark.parametrize("arguments", [{"rand_augment": "rand-m9-n3-mstd0.5-inc1"}, {"color_jitter": 0.4}])
+def test_train_grey_after_recoloring(arguments):
+    image = noise(16, 16)
+    colors = TrainTransform(image_size=16, mean=(0.5,) * 3, std=(0.25,) * 3, in_channels=3, **{**WHOLE, **arguments})
+    train = TrainTransform(image_size=16, **GREY, **{**WHOLE, **arguments})
+    for seed in range(20):
+        expected = Image.fromarray(colors(image, np.random.default_rng(seed))).convert("L")
+        assert np.array_equal(train(image, np.random.default_rng(seed))[..., 0], expected)
+
+
+def test_image_is_not_changed():
+    image = noise(16, 16)
+    before = image.tobytes()
+    EvalTransform(image_size=16, crop_pct=1.0, **HALF)(image)
+    for seed in range(20):
+        TrainTransform(image_size=16, **HALF, **{**WHOLE, "rand_augment": "rand-m9-inc1"})(
+            image, np.random.default_rng(seed)
+        )
+    assert image.tobytes() == before and image.mode == "RGB"
 
 
 @pytest.mark.parametrize(
@@ -265,8 +330,15 @@ def test_wrong_crop_pct(crop_pct):
         {"crop_ratio": (1.0, math.inf)},
         {"flip_prob": -0.1},
         {"flip_prob": 50},
+        {"color_jitter": -0.1},
+        {"color_jitter": math.nan},
     ],
 )
 def test_wrong_augmentation(change):
     with pytest.raises(UserError, match=f"{next(iter(change))} must be"):
         TrainTransform(image_size=32, **HALF, **{**CROP, **change})
+
+
+def test_wrong_policy():
+    with pytest.raises(UserError, match="rand_augment 'rand-m9' is not complete"):
+        TrainTransform(image_size=32, **HALF, **{**CROP, "rand_augment": "rand-m9"})

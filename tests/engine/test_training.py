@@ -1,7 +1,9 @@
 """train.py and eval.py as a user runs them, on a tiny network and a few digits."""
 
 import json
+import os
 import shutil
+import signal
 
 import numpy as np
 import pytest
@@ -11,6 +13,9 @@ import train as train_script
 from src.checkpoint import read_checkpoint
 from src.config import load_config
 from src.engine.command import run_command
+from src.engine.run_folder import RunFolder
+from src.engine.stop_request import Stopped
+from src.engine.training import Training
 from src.errors import UserError
 
 CONFIG = """
@@ -78,29 +83,107 @@ def test_overwrite_starts_anew(folder):
     assert len((folder / "runs" / "tiny" / "metrics.jsonl").read_text().splitlines()) == 3
 
 
-def test_resume_equals_an_uninterrupted_run(folder):
-    """One epoch, then the rest in another call: the same weights as all three at once (no dropout here)."""
-    whole = read_checkpoint(folder / "runs" / "tiny" / "checkpoints" / "last.ckpt")
-    options = ["--config", "tiny.yaml", "--output", "parts"]
-    monkeypatched = pytest.MonkeyPatch()
-    from src.engine.training import Training
+FULL_RECIPE = [
+    *("--data.rand_augment", "rand-m9-mstd0.5-inc1", "--data.erase_prob", "0.25", "--data.mixup", "0.8"),
+    *("--data.cutmix", "1.0", "--data.repeats", "3", "--model.drop_path_rate", "0.2", "--model.drop_rate", "0.1"),
+    *("--train.ema_decay", "0.99", "--train.ema_warmup", "true", "--train.precision", "float16"),
+    *("--train.accumulate", "2", "--train.loss_scale", "1e6", "--optimizer.clip_norm", "1.0"),
+]
 
-    train_epoch = Training._train_epoch
 
-    def stop_after_first(self, epoch, progress):
-        if epoch == 1:
-            raise KeyboardInterrupt
-        train_epoch(self, epoch, progress)
+@pytest.fixture(scope="module")
+def uninterrupted(finished):
+    """The last checkpoint of a run with the full recipe."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(finished)
+        train_script.main(["--config", "tiny.yaml", "--output", "whole", *FULL_RECIPE])
+    return read_checkpoint(finished / "whole" / "tiny" / "checkpoints" / "last.ckpt")
 
-    with monkeypatched.context() as patch:
-        patch.setattr(Training, "_train_epoch", stop_after_first)
-        with pytest.raises(KeyboardInterrupt):
+
+def end_after_step(patch, step, action):
+    """Does `action` when the run has done `step` steps."""
+    check_finite = Training._check_finite
+
+    def check_and_act(self, loss):
+        check_finite(self, loss)
+        if self.step == step:
+            action()
+
+    patch.setattr(Training, "_check_finite", check_and_act)
+
+
+def power_failure():
+    raise BrokenPipeError
+
+
+def sigterm():
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+@pytest.mark.parametrize("step,action,saved", [(2, sigterm, 2), (3, sigterm, 3), (5, power_failure, 4)])
+def test_resume_gives_the_same_bits(folder, uninterrupted, step, action, saved):
+    """Stopped in the middle of an epoch, at its end, and without a chance to save."""
+    options = ["--config", "tiny.yaml", "--output", "parts", *FULL_RECIPE, "--train.save_every", "2"]
+    with pytest.MonkeyPatch.context() as patch:
+        end_after_step(patch, step, action)
+        with pytest.raises((Stopped, BrokenPipeError)):
             train_script.main(options)
+    assert read_checkpoint(folder / "parts" / "tiny" / "checkpoints" / "last.ckpt").progress["step"] == saved
     train_script.main([*options, "--resume"])
     resumed = read_checkpoint(folder / "parts" / "tiny" / "checkpoints" / "last.ckpt")
-    assert resumed.progress["step"] == whole.progress["step"] == 9
-    for name, value in whole.weights.items():
-        np.testing.assert_array_equal(resumed.weights[name], value, err_msg=name)
+    assert resumed.progress["step"] == uninterrupted.progress["step"] == 9
+    assert resumed.progress["best_top1"] == uninterrupted.progress["best_top1"]
+    assert 0 < uninterrupted.state["skipped_steps"] < 9
+    for part in ("weights", "state"):
+        values, expected = getattr(resumed, part), getattr(uninterrupted, part)
+        assert values.keys() == expected.keys()
+        for name, value in expected.items():
+            np.testing.assert_array_equal(values[name], value, err_msg=name)
+    entries = [json.loads(line) for line in (folder / "parts" / "tiny" / "metrics.jsonl").read_text().splitlines()]
+    steps = [entry["step"] for entry in entries if entry["kind"] == "eval"]
+    assert steps == [3, 6, 9] and "ema_top1" in entries[-1]
+
+
+def test_evaluation_that_a_stop_interrupted_is_made_up(folder):
+    options = ["--config", "tiny.yaml", "--output", "parts"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("src.engine.training.evaluate", lambda *arguments: sigterm() or next(arguments[1]))
+        with pytest.raises(Stopped):
+            train_script.main(options)
+    train_script.main([*options, "--resume"])
+    entries = [json.loads(line) for line in (folder / "parts" / "tiny" / "metrics.jsonl").read_text().splitlines()]
+    assert [entry["step"] for entry in entries if entry["kind"] == "eval"] == [3, 6, 9]
+
+
+def test_a_damaged_checkpoint_falls_back_to_the_one_before(folder, capsys):
+    checkpoints = folder / "runs" / "tiny" / "checkpoints"
+    assert sorted(path.name for path in checkpoints.iterdir()) == ["best.ckpt", "last.ckpt", "step_000000006.ckpt"]
+    last = checkpoints / "last.ckpt"
+    content = bytearray(last.read_bytes())
+    content[len(content) // 2] ^= 1
+    last.chmod(0o600)
+    last.write_bytes(content)
+    train_script.main(["--config", "tiny.yaml", "--resume"])
+    out = capsys.readouterr().out
+    assert "last.ckpt is not a readable MindSpore checkpoint" in out and "taking the one before it" in out
+    assert "resuming from runs/tiny/checkpoints/step_000000006.ckpt after step 6" in out
+    assert read_checkpoint(last).progress["step"] == 9
+
+
+def test_a_changed_configuration_is_refused_unless_allowed(folder):
+    longer = ["--config", "tiny.yaml", "--resume", "--schedule.epochs", "3"]
+    with pytest.raises(UserError, match=r"last.ckpt \(schedule.epochs: 2, now 3\): .*allow_changes"):
+        train_script.main(longer)
+    train_script.main([*longer, "--allow_changes", "--train.log_every", "1"])
+    assert read_checkpoint(folder / "runs" / "tiny" / "checkpoints" / "last.ckpt").progress["step"] == 12
+
+
+def test_two_runs_in_one_folder_are_refused(folder):
+    with (
+        RunFolder("runs", "tiny").locked(),
+        pytest.raises(UserError, match="another process is training into"),
+    ):
+        train_script.main(["--config", "tiny.yaml", "--overwrite"])
 
 
 def test_resume_refusals(folder):

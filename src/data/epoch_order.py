@@ -1,0 +1,64 @@
+"""Which images an epoch of training takes, in which order, and which of them a device gets.
+
+Repeated augmentation (Hoffer et al., arXiv 1901.09335) follows timm's RASampler: every image of the shuffled data set
+is repeated in a row, and the sequence is cut to about the length of the data set, so that an epoch of three repetitions
+sees about a third of the images.
+"""
+
+import numpy as np
+
+from src.data.random_streams import order_stream
+from src.errors import UserError
+
+REPEATED_LENGTH_UNIT = 256
+
+
+def epoch_length(num_images: int, repeats: int) -> int:
+    """Entries of an epoch's sequence: with repetitions a multiple of 256 (RASampler's rule) where there are so many."""
+    if repeats == 1 or num_images < REPEATED_LENGTH_UNIT:
+        return num_images
+    return num_images // REPEATED_LENGTH_UNIT * REPEATED_LENGTH_UNIT
+
+
+def epoch_order(num_images: int, seed: int, epoch: int, repeats: int) -> tuple[np.ndarray, np.ndarray]:
+    """The sequence of an epoch.
+
+    Returns:
+        (n,) int64 index in the data set, and (n,) int64 which of its repetitions this is, from 0; n is `epoch_length`.
+    """
+    length = epoch_length(num_images, repeats)
+    shuffled = order_stream(seed, epoch).permutation(num_images)[: -(-length // repeats)]
+    indices = np.repeat(shuffled, repeats)[:length]
+    return indices, np.arange(length) % repeats
+
+
+def positions(part: int, num_parts: int, batch_size: int, paired: bool) -> np.ndarray:
+    """The positions in the global batch, of B = `num_parts` * `batch_size` images, that one part of it takes.
+
+    Part p takes the positions i < B / 2 with i % `num_parts` == p, followed by their mirror images B - 1 - i in reverse
+    order. So the partner of position j in a part is at `batch_size` - 1 - j, as if the part were a batch of its own.
+
+    Args:
+        part: 0 .. `num_parts` - 1.
+        num_parts: devices * micro-batches that are accumulated.
+        batch_size: images of a part.
+        paired: whether positions i and B - 1 - i must be in the same part. Only then an odd `batch_size` is refused.
+
+    Returns:
+        (batch_size,) int64.
+
+    Raises:
+        UserError: several parts of an odd number of images that are to be mixed.
+    """
+    total = num_parts * batch_size
+    if num_parts == 1:
+        return np.arange(total)
+    if batch_size % 2 == 0:
+        first = np.arange(part, total // 2, num_parts)
+        return np.concatenate([first, total - 1 - first[::-1]])
+    if paired:
+        raise UserError(
+            f"batch_size must be even to mix images (mixup, cutmix) over {num_parts} parts of a batch "
+            f"(devices * accumulated steps), got {batch_size}"
+        )
+    return np.arange(part, total, num_parts)

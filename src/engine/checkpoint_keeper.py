@@ -1,0 +1,92 @@
+"""Which checkpoints of a run are there: the last few, the best, and the one to go on from."""
+
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from mindspore import Parameter
+
+from src.checkpoint import Checkpoint, read_checkpoint, save_checkpoint
+from src.engine.run_folder import RunFolder
+from src.errors import UserError
+from src.model_card import ModelCard
+
+
+class CheckpointKeeper:
+    """Saves `last.ckpt` and `best.ckpt` of a run; earlier last ones stay as `step_<N>.ckpt`.
+
+    A file never has its final name before it is complete and on the disk, and the last checkpoint gets its second name
+    before it is replaced, so that at any moment one that can be resumed from is there.
+
+    Args:
+        folder: of the run.
+        card: describes the network.
+        keep: how many of the latest checkpoints are kept, `last.ckpt` among them.
+    """
+
+    def __init__(self, folder: RunFolder, card: ModelCard, keep: int):
+        self.folder, self.card, self.keep = folder, card, keep
+
+    def save_last(
+        self, weights: Iterable[Parameter], state: Iterable[Parameter], progress: dict[str, Any], last_step: int | None
+    ) -> None:
+        """Writes `last.ckpt`; the one that is there, of step `last_step`, becomes `step_<last_step>.ckpt`.
+
+        Raises:
+            UserError: it cannot be written; what was there is intact.
+        """
+        if self.keep > 1 and last_step is not None and self.folder.last.exists():
+            _give_second_name(self.folder.last, self.folder.checkpoints / f"step_{last_step:09d}.ckpt")
+        save_checkpoint(self.folder.last, weights, self.card, state, progress)
+        for path in list(self.folder.earlier_checkpoints())[max(self.keep - 1, 0) :]:
+            with suppress(OSError):
+                path.unlink()
+
+    def save_best(self, weights: Iterable[Parameter], progress: dict[str, Any]) -> None:
+        """Writes `best.ckpt`, which holds weights only.
+
+        Raises:
+            UserError: it cannot be written; what was there is intact.
+        """
+        save_checkpoint(self.folder.best, weights, self.card, (), progress)
+
+
+def find_resumable(folder: RunFolder) -> tuple[Checkpoint, list[str]] | None:
+    """The newest checkpoint of the run that can be read, and a line about each damaged one; None where there is none.
+
+    Raises:
+        UserError: there are checkpoints, and every one is damaged.
+    """
+    complaints = []
+    for path in _newest_first(folder):
+        try:
+            return read_checkpoint(path), complaints
+        except UserError as error:
+            complaints.append(f"{error}; taking the one before it")
+    if complaints:
+        raise UserError(
+            f"every checkpoint in {folder.checkpoints} is damaged; start anew with --overwrite, "
+            "or give --resume a copy from elsewhere"
+        )
+    return None
+
+
+def _newest_first(folder: RunFolder) -> Iterator[Path]:
+    if folder.last.exists():
+        yield folder.last
+    yield from folder.earlier_checkpoints()
+
+
+def _give_second_name(path: Path, second: Path) -> None:
+    """A hard link, or a copy where the file system has none."""
+    with suppress(OSError):
+        second.unlink(missing_ok=True)
+        try:
+            os.link(path, second)
+        except OSError:
+            beside = second.with_name(f".{second.stem}.{os.getpid()}.ckpt")
+            shutil.copyfile(path, beside)
+            os.replace(beside, second)

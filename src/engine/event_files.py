@@ -1,0 +1,34 @@
+"""TensorBoard event files, for those who watch runs with it; the package that writes them is an extra."""
+
+from pathlib import Path
+from typing import Any
+
+from src.errors import UserError
+
+
+class EventFiles:
+    """Writes the entries of metrics.jsonl as scalars: `train/loss`, `eval/top1` and so on, over steps.
+
+    Args:
+        folder: of the event files.
+
+    Raises:
+        UserError: tensorboardX is not installed.
+    """
+
+    def __init__(self, folder: Path):
+        try:
+            from tensorboardX import SummaryWriter
+        except ImportError:
+            raise UserError(
+                "train.tensorboard needs tensorboardX: pip install -r requirements-tensorboard.txt, or leave it off "
+                "(metrics.jsonl and curves.png are written in any case)"
+            ) from None
+        self._writer = SummaryWriter(str(folder))
+
+    def add(self, entry: dict[str, Any]) -> None:
+        """Adds an entry's numbers at its step."""
+        for key, value in entry.items():
+            if key not in ("kind", "step"):
+                self._writer.add_scalar(f"{entry['kind']}/{key}", value, entry["step"])
+        self._writer.flush()

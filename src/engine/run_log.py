@@ -1,0 +1,105 @@
+"""What a run tells: lines on the terminal and in train.log, entries in metrics.jsonl, curves, event files."""
+
+import time
+
+from src.engine.curves import draw_curves
+from src.engine.evaluation import Scores
+from src.engine.event_files import EventFiles
+from src.engine.progress import print_line
+from src.engine.run_folder import RunFolder
+
+
+class RunLog:
+    """Tells about steps and evaluations.
+
+    Args:
+        folder: of the run.
+        total_steps, steps_per_epoch: of the run.
+        images_per_step: of all devices.
+        tensorboard: write event files too.
+
+    Raises:
+        UserError: event files are wanted, and the package for them is missing.
+    """
+
+    def __init__(
+        self, folder: RunFolder, total_steps: int, steps_per_epoch: int, images_per_step: int, tensorboard: bool
+    ):
+        self.folder = folder
+        self.total_steps, self.steps_per_epoch, self.images_per_step = total_steps, steps_per_epoch, images_per_step
+        self._event_files = EventFiles(folder.tensorboard) if tensorboard else None
+        self.restart_clock()
+
+    def restart_clock(self) -> None:
+        """Speed is measured from here to the next `steps`."""
+        self._losses: list[float] = []
+        self._since, self._waited = time.perf_counter(), 0.0
+
+    def tell(self, line: str) -> None:
+        """Prints a line and logs it."""
+        print_line(line)
+        self.folder.log(line)
+
+    def add_step(self, loss: float, waited: float) -> None:
+        """Takes note of a step and of the seconds that it waited for data."""
+        self._losses.append(loss)
+        self._waited += waited
+
+    def steps(self, step: int, lr: float, skipped: int | None, on_terminal: bool) -> None:
+        """Records the steps since the last call; `step` of them are done in all.
+
+        Args:
+            step: steps done.
+            lr: learning rate of the last one.
+            skipped: steps left out so far because gradients overflowed; None where none can be.
+            on_terminal: a progress bar shows it already.
+        """
+        seconds = time.perf_counter() - self._since
+        count = len(self._losses)
+        loss, speed = sum(self._losses) / count, count * self.images_per_step / seconds
+        epoch = step / self.steps_per_epoch
+        entry = {
+            "kind": "train",
+            "step": step,
+            "epoch": round(epoch, 4),
+            "loss": loss,
+            "learning_rate": lr,
+            "images_per_second": round(speed, 2),
+            "data_wait": round(self._waited / seconds, 4),
+        }
+        if skipped is not None:
+            entry["skipped_steps"] = skipped
+        self._record(entry)
+        left = (self.total_steps - step) * self.images_per_step / speed
+        line = (
+            f"step {step}/{self.total_steps}, epoch {epoch:.2f}, loss {loss:.4f}, lr {lr:.3g}, {speed:.1f} images/s, "
+            f"{100 * self._waited / seconds:.0f} % waiting for data, {_duration(left)} left"
+        )
+        if skipped:
+            line += f", {skipped} steps skipped for overflow"
+        self.folder.log(line)
+        if not on_terminal:
+            print_line(line)
+        self.restart_clock()
+
+    def evaluation(self, step: int, scores: Scores, ema_scores: Scores | None, seconds: float) -> None:
+        """Records an evaluation of the weights and of their moving average, and draws the curves anew."""
+        images = scores.images * (1 if ema_scores is None else 2)
+        entry = {"kind": "eval", "step": step, "epoch": step // self.steps_per_epoch, **scores.to_dict()}
+        if ema_scores is not None:
+            entry |= {f"ema_{key}": value for key, value in ema_scores.to_dict().items() if key != "images"}
+        self._record({**entry, "images_per_second": round(images / seconds, 2)})
+        line = f"epoch {step // self.steps_per_epoch}/{self.total_steps // self.steps_per_epoch}: {scores}"
+        self.tell(line if ema_scores is None else f"{line}; moving average: {ema_scores.brief()}")
+        draw_curves(self.folder.read_metrics(), self.folder.curves)
+
+    def _record(self, entry: dict) -> None:
+        self.folder.record(entry)
+        if self._event_files is not None:
+            self._event_files.add(entry)
+
+
+def _duration(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{seconds:02d}"

@@ -1,0 +1,82 @@
+"""Masks of dropout and stochastic depth as a function of seed, step and position in the global batch.
+
+MindSpore fixes the seeds of `nn.Dropout` when the Cell is built and does not save its state: a resumed run would see
+other masks, and so would the same images on another number of devices. Here a mask is a hash of (key of the step,
+layer, position of the image in the global batch, element), in 32-bit integers that wrap alike on every device.
+
+The training step numbers the layers (`number_masks`) and assigns `mask_state` at every step. Layers that nobody has
+numbered use MindSpore's own randomness, so that a network can be trained by any other loop too.
+"""
+
+from mindspore import Parameter, Tensor, nn, ops
+from mindspore import dtype as mstype
+
+KEY, PART, NUM_PARTS, PART_SIZE = range(4)
+
+mask_state = Parameter(Tensor([0, 0, 1, 1], mstype.int32), name="mask_state", requires_grad=False)
+"""The step's key; which part of the global batch is here, of how many, and how many images a part has. Image j of a
+part has the position `num_parts * j + part`, in the second half of parts of an even size `num_parts * j + (num_parts -
+1 - part)`, as `src.data.epoch_order.positions` deals them out."""
+
+_LAYER, _ROW, _COLUMN = 0x1F123BB5, 0x27D4EB2F, 0x165667B1
+_MULTIPLIER_1, _MULTIPLIER_2 = 0x7FEB352D, -0x7B935975
+"""Odd numbers with well-spread bits; the last two are those of C. Wellons, "Prospecting for Hash Functions", 2018."""
+
+
+class RandomMask(nn.Cell):
+    """Base of the layers that drop something at random.
+
+    Args:
+        rate: probability of dropping, in [0, 1).
+
+    Raises:
+        ValueError: rate is out of range.
+    """
+
+    def __init__(self, rate: float):
+        super().__init__()
+        if not 0.0 <= rate < 1.0:
+            raise ValueError(f"expected a rate of at least 0 and below 1, got {rate}")
+        self.rate = rate
+        self.layer = -1
+        self.dropout = nn.Dropout(p=rate)
+        self.threshold = round(rate * 2**32) - 2**31  # of 2^32 values from -2^31 on
+
+    def mask(self, rows, columns, dtype):
+        """(rows, columns): 0 with probability `rate`, else 1 / (1 - rate). Each image has the same number of rows.
+
+        Fewer rows than images are those of a table that all images share; every part has the same mask of it then.
+        """
+        if self.layer < 0:
+            return self.dropout(ops.ones((rows, columns), dtype))
+        row = ops.arange(rows).astype(mstype.int32)
+        part, num_parts, size = mask_state[PART], mask_state[NUM_PARTS], mask_state[PART_SIZE]
+        rows_per_image = ops.maximum(ops.floor_div(rows, size), 1)
+        image = ops.floor_div(row, rows_per_image)
+        in_order = ops.logical_or(2 * image < size, size % 2 == 1)
+        position = num_parts * image + ops.select(in_order, part.expand_as(row), (num_parts - 1 - part).expand_as(row))
+        of_batch = position * rows_per_image + row - image * rows_per_image
+        row = ops.select((rows < size).expand_as(row), row, of_batch)
+        row = _hash(_hash(row * _ROW + self.layer * _LAYER) + mask_state[KEY])
+        column = _hash(ops.arange(columns).astype(mstype.int32) * _COLUMN)
+        keep = _hash(row.reshape(-1, 1) + column) >= self.threshold
+        return ops.stop_gradient(keep.astype(dtype) * (1.0 / (1.0 - self.rate)))
+
+
+def number_masks(net: nn.Cell) -> None:
+    """Makes the masks of `net` a function of `mask_state`, each layer's another one."""
+    layers = [cell for _, cell in net.cells_and_names() if isinstance(cell, RandomMask)]
+    for number, layer in enumerate(layers):
+        layer.layer = number
+
+
+def step_key(seed: int, step):
+    """Key of a step, int32: `step` is the number of the step, an int32 Tensor."""
+    return _hash(_hash(step) + seed * _LAYER % 2**31)
+
+
+def _hash(x):
+    """A bijection of int32 that spreads every bit over all; `>>` repeats the sign, so the upper bits are cut off."""
+    x = ops.bitwise_xor(x, ops.bitwise_and(ops.bitwise_right_shift(x, 16), 0xFFFF)) * _MULTIPLIER_1
+    x = ops.bitwise_xor(x, ops.bitwise_and(ops.bitwise_right_shift(x, 15), 0x1FFFF)) * _MULTIPLIER_2
+    return ops.bitwise_xor(x, ops.bitwise_and(ops.bitwise_right_shift(x, 16), 0xFFFF))

@@ -1,0 +1,53 @@
+"""Half precision where it is safe: matrix products and convolutions; norms, softmax and performer stay in float32."""
+
+from mindspore import dtype as mstype
+from mindspore import nn
+
+from src.errors import UserError
+from src.layers.attention import ScaledDotProductAttention
+from src.layers.unfold import UnfoldConv2d
+from src.models.t2t_blocks import ChannelScale, DenseBlock, Transition
+from src.models.t2t_tokens import Float32Cell
+
+HALF_TYPES = {"float16": mstype.float16, "bfloat16": mstype.bfloat16}
+PRECISIONS = ("float32", *HALF_TYPES)
+_HALF = (nn.Dense, nn.Conv2d, UnfoldConv2d, ScaledDotProductAttention, ChannelScale)
+_FLOAT32 = (nn.LayerNorm, nn.BatchNorm2d, Float32Cell, Transition)
+
+
+def set_precision(net: nn.Cell, precision: str, device: str) -> None:
+    """Makes `net` compute its matrix products in `precision`, the norms and the residual sums in float32.
+
+    What has no type of its own follows its input, as activations in an MLP do. So do the words of PyramidTNT after
+    their first merge: its convolution leaves them, and their one or two residual sums a stage, in half precision.
+
+    Weights stay float32 and are rounded where they are used; the optimizer updates what is not rounded. To be called
+    before the network is compiled.
+
+    Args:
+        net: a network of `create_model`.
+        precision: 'float32' (leaves the network as it is), 'float16' or 'bfloat16'.
+        device: CPU, GPU or Ascend.
+
+    Raises:
+        UserError: unknown precision, or bfloat16 on CPU, where MindSpore lacks most operators for it.
+    """
+    if precision not in PRECISIONS:
+        raise UserError(f"expected a precision of {', '.join(PRECISIONS)}, got {precision!r}")
+    if precision == "float32":
+        return
+    if precision == "bfloat16" and device == "CPU":
+        raise UserError("MindSpore has no bfloat16 operators on CPU; use float16 or float32 there")
+    _set(net, HALF_TYPES[precision])
+
+
+def _set(cell: nn.Cell, dtype) -> None:
+    if isinstance(cell, _FLOAT32):
+        cell.to_float(mstype.float32)
+    elif isinstance(cell, _HALF):
+        cell.to_float(dtype)
+    else:
+        for part in cell.cells():
+            _set(part, dtype)
+    if isinstance(cell, DenseBlock):
+        cell.dense_linear.to_float(mstype.float32)  # appends to its input, which is float32
