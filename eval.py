@@ -7,7 +7,9 @@ from src.engine.command import run_command  # first: it quiets MindSpore's log b
 
 from src.checkpoint import load_weights, read_checkpoint  # isort: skip
 from src.config import parse_command_line
-from src.engine.build import create_card, create_eval_loader, open_split
+from src.engine.build import create_card, create_eval_loader, describe_ignored, open_split
+from src.engine.device import current_device
+from src.engine.distribution import Exchange, serve_if_scheduler, start_distribution
 from src.engine.evaluation import evaluate
 from src.engine.progress import Progress
 from src.engine.run_folder import RunFolder
@@ -32,6 +34,7 @@ class EvalOptions:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
+    serve_if_scheduler()
     config, options, name = parse_command_line(
         "eval.py", "Measures accuracy and loss over every validation image exactly once.", EvalOptions, argv
     )
@@ -44,13 +47,20 @@ def main(argv: Sequence[str] | None = None) -> None:
     if checkpoint.card is not None and checkpoint.card.model != card.model:
         raise UserError(f"{path} holds {checkpoint.card.model}, but the configuration names {card.model}")
     settings = set_up_device_for(card, config)
+    ranks = start_distribution(current_device())
     net = card.create_network()
     weights, resized = fit_image_size(net, checkpoint)
     load_weights(net, replace(checkpoint, weights=weights))
-    print(f"{settings[0]}; {card.model} from {path}", *resized, sep="\n")
-    loader = create_eval_loader(config, card, dataset)
-    with Progress("evaluate", len(loader) * config.train.batch_size) as progress:
-        scores = evaluate(net, loader, progress, config.limit_batches)
+    if ranks.is_first:
+        ignored = [line for line in [describe_ignored(dataset)] if line]
+        print(f"{settings[0]}; {card.model} from {path}", *resized, *ignored, sep="\n")
+    loader = create_eval_loader(config, card, dataset, ranks)
+    with Progress("evaluate", len(loader) * config.train.batch_size, shown=ranks.is_first) as progress:
+        scores = evaluate(net, loader, progress, config.limit_batches, Exchange(ranks).gather)
+    if not ranks.is_first:
+        return
+    if loader.bad_images:
+        print(f"{len(loader.bad_images)} images could not be read and were left out")
     print(scores)
     if options.json is not None:
         write_json(options.json, {"model": card.model, "checkpoint": str(path), **scores.to_dict()})

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from src.engine.command import run_command  # first: it quiets MindSpore's log before MindSpore is imported
 
 from src.config import parse_command_line  # isort: skip
+from src.engine.distribution import serve_if_scheduler
 from src.engine.run_folder import RunFolder
 from src.engine.training import Training
 
@@ -28,6 +29,7 @@ class TrainOptions:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
+    serve_if_scheduler()
     config, options, name = parse_command_line(
         "train.py", "Trains a network and keeps its last and its best checkpoint.", TrainOptions, argv
     )

@@ -18,8 +18,7 @@ _FLOAT32 = (nn.LayerNorm, nn.BatchNorm2d, Float32Cell, Transition)
 def set_precision(net: nn.Cell, precision: str, device: str) -> None:
     """Makes `net` compute its matrix products in `precision`, the norms and the residual sums in float32.
 
-    What has no type of its own follows its input, as activations in an MLP do. So do the words of PyramidTNT after
-    their first merge: its convolution leaves them, and their one or two residual sums a stage, in half precision.
+    What has no type of its own follows its input, as activations in an MLP do.
 
     Weights stay float32 and are rounded where they are used; the optimizer updates what is not rounded. To be called
     before the network is compiled.

@@ -63,7 +63,7 @@ def test_equals_numpy(warmup):
         assert np.abs(expected[name] - net.parameters_dict()[name].asnumpy()).max() > 1e-4
     assert not averages  # the frozen parameter has none
     assert ema.updates.asnumpy() == len(BATCHES)
-    assert not ema.trainable_params()
+    assert not any(average.requires_grad for average in ema.averages)
 
 
 def test_starts_as_a_copy_and_trains_nothing_itself():

@@ -37,6 +37,8 @@ def positions(part: int, num_parts: int, batch_size: int, paired: bool) -> np.nd
 
     Part p takes the positions i < B / 2 with i % `num_parts` == p, followed by their mirror images B - 1 - i in reverse
     order. So the partner of position j in a part is at `batch_size` - 1 - j, as if the part were a batch of its own.
+    (With an odd `batch_size` the middle one has no partner in its part.) The masks of dropout rely on the same rule,
+    see `src.layers.random_mask`.
 
     Args:
         part: 0 .. `num_parts` - 1.
@@ -50,15 +52,10 @@ def positions(part: int, num_parts: int, batch_size: int, paired: bool) -> np.nd
     Raises:
         UserError: several parts of an odd number of images that are to be mixed.
     """
-    total = num_parts * batch_size
-    if num_parts == 1:
-        return np.arange(total)
-    if batch_size % 2 == 0:
-        first = np.arange(part, total // 2, num_parts)
-        return np.concatenate([first, total - 1 - first[::-1]])
-    if paired:
+    if paired and batch_size % 2 and num_parts > 1:
         raise UserError(
             f"batch_size must be even to mix images (mixup, cutmix) over {num_parts} parts of a batch "
             f"(devices * accumulated steps), got {batch_size}"
         )
-    return np.arange(part, total, num_parts)
+    place = np.arange(batch_size)
+    return num_parts * place + np.where(2 * place < batch_size, part, num_parts - 1 - part)

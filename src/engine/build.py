@@ -6,7 +6,9 @@ from mindspore import nn
 
 from src.config import Config
 from src.data import open_dataset
+from src.data.image_folder import ImageFolder
 from src.data.loader import Dataset, EvalLoader, TrainLoader
+from src.engine.distribution import Ranks
 from src.errors import UserError
 from src.fine_tuning import lr_scales
 from src.layers.image_size import to_sides
@@ -90,13 +92,18 @@ def create_optimizer(config: Config, net: nn.Cell, schedule: WarmupCosine) -> Ad
     return AdamW(groups, schedule, 0.0, settings.beta1, settings.beta2, settings.eps, scales)
 
 
+def describe_ignored(dataset: Dataset) -> str | None:
+    """A line about files in the data set's folder that are no images, where the source can tell."""
+    return dataset.describe_ignored() if isinstance(dataset, ImageFolder) else None
+
+
 def open_split(config: Config, split: str) -> Dataset:
     """The data of `config`, 'train' or 'val'."""
     return open_dataset(config.data.source, config.data.root, split)
 
 
-def create_train_loader(config: Config, card: ModelCard, dataset: Dataset) -> TrainLoader:
-    """Augmented batches of `dataset`."""
+def create_train_loader(config: Config, card: ModelCard, dataset: Dataset, ranks: Ranks) -> TrainLoader:
+    """Augmented batches of `dataset`, this rank's share of them."""
     data = config.data
     return TrainLoader(
         dataset,
@@ -121,11 +128,13 @@ def create_train_loader(config: Config, card: ModelCard, dataset: Dataset) -> Tr
         workers=data.workers,
         on_bad_image=data.on_bad_image,
         accumulate=config.train.accumulate,
+        rank=ranks.rank,
+        num_ranks=ranks.count,
     )
 
 
-def create_eval_loader(config: Config, card: ModelCard, dataset: Dataset) -> EvalLoader:
-    """Every image of `dataset` once."""
+def create_eval_loader(config: Config, card: ModelCard, dataset: Dataset, ranks: Ranks) -> EvalLoader:
+    """Every image of `dataset` once over all ranks."""
     return EvalLoader(
         dataset,
         image_size=card.image_size,
@@ -136,4 +145,6 @@ def create_eval_loader(config: Config, card: ModelCard, dataset: Dataset) -> Eva
         crop_pct=card.crop_pct,
         workers=config.data.workers,
         on_bad_image=config.data.on_bad_image,
+        rank=ranks.rank,
+        num_ranks=ranks.count,
     )

@@ -1,6 +1,6 @@
 """Accuracy and loss over a whole split."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 
 import mindspore as ms
@@ -8,6 +8,7 @@ import numpy as np
 from mindspore import nn
 
 from src.engine.progress import Progress
+from src.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -51,10 +52,20 @@ class ScoreCounter:
         self.top5 += int((order[:, :5] == labels[:, None]).any(axis=1).sum())
         self.images += len(labels)
 
-    def scores(self) -> Scores:
-        """The scores of everything added so far."""
-        n = self.images
-        return Scores(self.loss / n, 100.0 * self.top1 / n, 100.0 * self.top5 / n, n)
+    def scores(self, gather: Callable[[Sequence[float]], np.ndarray] | None = None) -> Scores:
+        """The scores of everything added so far, here and on the other ranks.
+
+        Args:
+            gather: own values -> (ranks, n) everybody's.
+
+        Raises:
+            UserError: there was no image.
+        """
+        counts = [self.loss, self.top1, self.top5, self.images]
+        loss, top1, top5, images = counts if gather is None else gather(counts).sum(axis=0)
+        if not images:
+            raise UserError("no image could be evaluated")
+        return Scores(loss / images, float(100.0 * top1 / images), float(100.0 * top5 / images), int(images))
 
 
 def evaluate(
@@ -62,6 +73,7 @@ def evaluate(
     batches: Iterable[tuple[np.ndarray, np.ndarray, int]],
     progress: Progress,
     limit_batches: int | None = None,
+    gather: Callable[[Sequence[float]], np.ndarray] | None = None,
 ) -> Scores:
     """Runs `net` in evaluation mode over `batches` and leaves it there.
 
@@ -70,6 +82,7 @@ def evaluate(
         batches: images, labels, and how many of them count, as `EvalLoader` yields them.
         progress: told about every batch.
         limit_batches: stop after so many.
+        gather: see `ScoreCounter.scores`.
     """
     net.set_train(False)
     counter = ScoreCounter()
@@ -79,4 +92,4 @@ def evaluate(
         progress.advance(num_valid)
         if index == limit_batches:
             break
-    return counter.scores()
+    return counter.scores(gather)

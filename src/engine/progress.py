@@ -12,10 +12,11 @@ class Progress:
         title: what is being done.
         total: images in all.
         done: images done before (a resumed run).
+        shown: whether to show anything at all.
     """
 
-    def __init__(self, title: str, total: int, done: int = 0):
-        self.on_terminal = sys.stderr.isatty()
+    def __init__(self, title: str, total: int, done: int = 0, shown: bool = True):
+        self.on_terminal = shown and sys.stderr.isatty()
         self._bar = tqdm(
             desc=title,
             total=total,

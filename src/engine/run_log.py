@@ -17,17 +17,25 @@ class RunLog:
         total_steps, steps_per_epoch: of the run.
         images_per_step: of all devices.
         tensorboard: write event files too.
+        is_shown: whether to print and write at all; of several processes one does.
 
     Raises:
         UserError: event files are wanted, and the package for them is missing.
     """
 
     def __init__(
-        self, folder: RunFolder, total_steps: int, steps_per_epoch: int, images_per_step: int, tensorboard: bool
+        self,
+        folder: RunFolder,
+        total_steps: int,
+        steps_per_epoch: int,
+        images_per_step: int,
+        tensorboard: bool,
+        is_shown: bool = True,
     ):
         self.folder = folder
         self.total_steps, self.steps_per_epoch, self.images_per_step = total_steps, steps_per_epoch, images_per_step
-        self._event_files = EventFiles(folder.tensorboard) if tensorboard else None
+        self.is_shown = is_shown
+        self._event_files = EventFiles(folder.tensorboard) if tensorboard and is_shown else None
         self.restart_clock()
 
     def restart_clock(self) -> None:
@@ -37,6 +45,8 @@ class RunLog:
 
     def tell(self, line: str) -> None:
         """Prints a line and logs it."""
+        if not self.is_shown:
+            return
         print_line(line)
         self.folder.log(line)
 
@@ -54,6 +64,9 @@ class RunLog:
             skipped: steps left out so far because gradients overflowed; None where none can be.
             on_terminal: a progress bar shows it already.
         """
+        if not self.is_shown:
+            self._losses = []
+            return
         seconds = time.perf_counter() - self._since
         count = len(self._losses)
         loss, speed = sum(self._losses) / count, count * self.images_per_step / seconds
@@ -84,6 +97,8 @@ class RunLog:
 
     def evaluation(self, step: int, scores: Scores, ema_scores: Scores | None, seconds: float) -> None:
         """Records an evaluation of the weights and of their moving average, and draws the curves anew."""
+        if not self.is_shown:
+            return
         images = scores.images * (1 if ema_scores is None else 2)
         entry = {"kind": "eval", "step": step, "epoch": step // self.steps_per_epoch, **scores.to_dict()}
         if ema_scores is not None:

@@ -1,6 +1,7 @@
 """The training loop: start or resume, steps, log, evaluation, checkpoints."""
 
 import math
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import closing, nullcontext
@@ -8,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import mindspore as ms
+import numpy as np
 
 from src.checkpoint import Checkpoint, load_state, load_weights, read_checkpoint
 from src.config import Config, changed_keys, dump_config
@@ -19,10 +21,12 @@ from src.engine.build import (
     create_schedule,
     create_train_loader,
     create_training_network,
+    describe_ignored,
     open_split,
 )
 from src.engine.checkpoint_keeper import CheckpointKeeper, find_resumable
 from src.engine.device import current_device
+from src.engine.distribution import AverageOverRanks, Exchange, start_distribution
 from src.engine.environment import describe_environment
 from src.engine.evaluation import Scores, evaluate
 from src.engine.progress import Progress
@@ -80,12 +84,18 @@ class Training:
         train_set = open_split(config, "train")
         self.card = create_card(config, train_set.classes)
         lines += set_up_device_for(self.card, config)
-        self.train_loader = create_train_loader(config, self.card, train_set)
-        self.eval_loader = create_eval_loader(config, self.card, open_split(config, "val"))
+        self.ranks = start_distribution(current_device())
+        self.exchange = Exchange(self.ranks)
+        if self.ranks.count > 1:
+            lines.append(f"{self.ranks.count} devices")
+        val_set = open_split(config, "val")
+        lines += [line for data in (train_set, val_set) if (line := describe_ignored(data))]
+        self.train_loader = create_train_loader(config, self.card, train_set, self.ranks)
+        self.eval_loader = create_eval_loader(config, self.card, val_set, self.ranks)
         self.steps_per_epoch = min(len(self.train_loader), config.limit_batches or len(self.train_loader))
         self.epochs = config.schedule.epochs + config.schedule.cooldown_epochs
         self.total_steps = self.epochs * self.steps_per_epoch
-        self.images_per_step = config.train.batch_size * config.train.accumulate
+        self.images_per_step = config.train.batch_size * config.train.accumulate * self.ranks.count
 
         self.net = create_training_network(config, self.card)
         if checkpoint is None and config.init_from is not None:
@@ -110,18 +120,25 @@ class Training:
                 cannot be written.
             Stopped: SIGTERM or Ctrl-C came, and the run was saved.
         """
-        with self.folder.locked():
-            if self.resumed_from is None:
+        with self.folder.locked() if self.ranks.is_first else nullcontext():
+            if self.ranks.is_first and self.resumed_from is None:
                 environment = describe_environment(current_device())
                 self.folder.start(dump_config(self.config), environment, self.overwrite)
-            else:
+            elif self.ranks.is_first:
                 self.folder.go_on(self.step)
+            if np.ptp(self.exchange.gather([self.step])):
+                raise UserError(
+                    "the processes of this run found different checkpoints; is the output folder on a storage that all "
+                    "of them see?"
+                )
+            self.exchange.agree([*self.net.get_parameters(), *self._state()])
             self.log = RunLog(
                 self.folder,
                 self.total_steps,
                 self.steps_per_epoch,
                 self.images_per_step,
                 self.config.train.tensorboard,
+                self.ranks.is_first,
             )
             for line in self.lines:
                 self.log.tell(line)
@@ -134,13 +151,14 @@ class Training:
 
     def _run(self) -> Scores:
         images, scores = self.images_per_step, None
-        with StopRequest() as stop, Progress("train", self.total_steps * images, self.step * images) as progress:
+        with (
+            StopRequest() as stop,
+            Progress("train", self.total_steps * images, self.step * images, self.ranks.is_first) as progress,
+        ):
             if self.step and self._evaluation_is_due():
                 scores = self._evaluate(stop)
             while self.step < self.total_steps:
-                for _ in self._steps_of_epoch(progress):
-                    if stop.signal is not None:
-                        self._stop(stop)
+                for _ in self._steps_of_epoch(progress, stop):
                     if self.config.train.save_every is not None and self.step % self.config.train.save_every == 0:
                         self._save_last()
                 self._save_last()
@@ -170,10 +188,17 @@ class Training:
             accumulate=train.accumulate,
             loss_scale=self.loss_scale,
             ema=self.ema,
+            reduce=AverageOverRanks(self.ranks.count) if self.ranks.count > 1 else None,
+            rank=self.ranks.rank,
+            num_ranks=self.ranks.count,
         )
 
-    def _steps_of_epoch(self, progress: Progress) -> Iterator[None]:
-        """Trains to the end of the epoch; yields after each step."""
+    def _steps_of_epoch(self, progress: Progress, stop: StopRequest) -> Iterator[None]:
+        """Trains to the end of the epoch; yields after each step.
+
+        Raises:
+            Stopped: one of the processes was asked to end, and the run has been saved.
+        """
         epoch, first = divmod(self.step, self.steps_per_epoch)
         accumulate, log_every = self.config.train.accumulate, self.config.train.log_every
         self.step_cell.set_train()
@@ -189,7 +214,8 @@ class Training:
                     waited += time.perf_counter() - since
                     losses.append(float(self.step_cell(ms.Tensor(images), ms.Tensor(targets)).asnumpy()))
                 self.step, done = self.step + 1, done + 1
-                loss = sum(losses) / accumulate
+                told = self.exchange.gather([sum(losses) / accumulate, stop.signal or 0])
+                loss = float(told[:, 0].mean())
                 self._check_finite(loss)
                 self.log.add_step(loss, waited)
                 progress.advance(self.images_per_step, f"epoch {epoch + 1}/{self.epochs}, loss {loss:.3f}")
@@ -201,6 +227,8 @@ class Training:
                 if self.step % log_every == 0 or is_last:
                     skipped = None if self.loss_scale is None else int(self.loss_scale.skipped.asnumpy())
                     self.log.steps(self.step, self.schedule.at(self.step - 1), skipped, progress.on_terminal)
+                if told[:, 1].any():
+                    self._stop(signal.Signals(int(told[:, 1].max())))
                 yield
 
     def _check_finite(self, loss: float) -> None:
@@ -222,12 +250,14 @@ class Training:
     def _evaluate(self, stop: StopRequest) -> Scores:
         """Evaluates the weights and their moving average; keeps the better ones if they are the best so far."""
         since, scores = time.perf_counter(), {}
+        self._agree_on_statistics()
         for name in ("raw",) if self.ema is None else ("raw", "ema"):
             with self.ema.applied() if name == "ema" else nullcontext():
                 scores[name] = self._evaluate_once(f"evaluate {name}" if self.ema else "evaluate", stop)
                 if scores[name].top1 > self.best_top1:
                     self.best_top1 = scores[name].top1
-                    self.keeper.save_best(self.net.get_parameters(), {**self._progress(), "weights": name})
+                    if self.ranks.is_first:
+                        self.keeper.save_best(self.net.get_parameters(), {**self._progress(), "weights": name})
         seconds = time.perf_counter() - since
         self.log.evaluation(self.step, scores["raw"], scores.get("ema"), seconds)
         self.log.restart_clock()
@@ -236,21 +266,27 @@ class Training:
     def _evaluate_once(self, title: str, stop: StopRequest) -> Scores:
         def batches():
             for batch in self.eval_loader:
-                if stop.signal is not None:
-                    self._stop(stop)
+                if stop.signal is not None and self.ranks.count == 1:  # several stop together, after their next step
+                    self._stop(stop.signal)
                 yield batch
 
         limit = self.config.limit_batches
         total = min(len(self.eval_loader), limit or len(self.eval_loader)) * self.config.train.batch_size
-        with Progress(title, total) as progress:
-            return evaluate(self.net, batches(), progress, limit)
+        with Progress(title, total, shown=self.ranks.is_first) as progress:
+            return evaluate(self.net, batches(), progress, limit, self.exchange.gather)
 
-    def _stop(self, stop: StopRequest) -> None:
-        if self.saved_step != self.step:
-            self._save_last()
-        line = f"stopped by {stop.signal.name} after step {self.step}; {self.folder.last} holds it: go on with --resume"
-        self.log.tell(line)
-        raise Stopped(stop.signal)
+    def _agree_on_statistics(self) -> None:
+        """Batch norms that are not synchronised saw different images on each rank; those of rank 0 count."""
+        state = [*self.net.get_parameters(), *(self.ema.averages if self.ema else ())]
+        if statistics := [p for p in state if p.name.endswith(("moving_mean", "moving_variance"))]:
+            self.exchange.agree(statistics)
+
+    def _stop(self, number: signal.Signals) -> None:
+        self._save_last()
+        self.log.tell(
+            f"stopped by {number.name} after step {self.step}; {self.folder.last} holds it: go on with --resume"
+        )
+        raise Stopped(number)
 
     def _progress(self) -> dict:
         return {"step": self.step, "epoch": self.step / self.steps_per_epoch, "best_top1": self.best_top1}
@@ -259,7 +295,8 @@ class Training:
         if self.saved_step == self.step:
             return
         progress = {**self._progress(), "steps_per_epoch": self.steps_per_epoch, "config": asdict(self.config)}
-        self.keeper.save_last(self.net.get_parameters(), self._state(), progress, self.saved_step)
+        if self.ranks.is_first:
+            self.keeper.save_last(self.net.get_parameters(), self._state(), progress, self.saved_step)
         self.saved_step = self.step
 
     def _state(self) -> list[ms.Parameter]:

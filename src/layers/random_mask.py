@@ -15,8 +15,8 @@ KEY, PART, NUM_PARTS, PART_SIZE = range(4)
 
 mask_state = Parameter(Tensor([0, 0, 1, 1], mstype.int32), name="mask_state", requires_grad=False)
 """The step's key; which part of the global batch is here, of how many, and how many images a part has. Image j of a
-part has the position `num_parts * j + part`, in the second half of parts of an even size `num_parts * j + (num_parts -
-1 - part)`, as `src.data.epoch_order.positions` deals them out."""
+part has the position `num_parts * j + part`, in the second half of the part `num_parts * j + (num_parts - 1 - part)`, as
+`src.data.epoch_order.positions` deals them out."""
 
 _LAYER, _ROW, _COLUMN = 0x1F123BB5, 0x27D4EB2F, 0x165667B1
 _MULTIPLIER_1, _MULTIPLIER_2 = 0x7FEB352D, -0x7B935975
@@ -53,8 +53,9 @@ class RandomMask(nn.Cell):
         part, num_parts, size = mask_state[PART], mask_state[NUM_PARTS], mask_state[PART_SIZE]
         rows_per_image = ops.maximum(ops.floor_div(rows, size), 1)
         image = ops.floor_div(row, rows_per_image)
-        in_order = ops.logical_or(2 * image < size, size % 2 == 1)
-        position = num_parts * image + ops.select(in_order, part.expand_as(row), (num_parts - 1 - part).expand_as(row))
+        in_first_half = 2 * image < size
+        mirrored = num_parts - 1 - part
+        position = num_parts * image + ops.select(in_first_half, part.expand_as(row), mirrored.expand_as(row))
         of_batch = position * rows_per_image + row - image * rows_per_image
         row = ops.select((rows < size).expand_as(row), row, of_batch)
         row = _hash(_hash(row * _ROW + self.layer * _LAYER) + mask_state[KEY])

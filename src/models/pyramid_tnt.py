@@ -13,6 +13,7 @@ from functools import partial
 
 import numpy as np
 from mindspore import Parameter, nn, ops
+from mindspore import dtype as mstype
 from mindspore.common.initializer import Normal, initializer
 
 from src.errors import UserError
@@ -290,7 +291,8 @@ class WordAggregation(nn.Cell):
         x = x.reshape(-1, 2, width // 2, 2, WORD_GRID, WORD_GRID, c)  # B*H_out/2 2 W_out/2 2 4 4 C
         x = self.transpose(x, (0, 2, 6, 1, 4, 3, 5)).reshape(-1, c, 2 * WORD_GRID, 2 * WORD_GRID)  # B*N/4 C 8 8
         x = self.conv(x)  # B*N/4 dim_out 4 4
-        return x.reshape(-1, x.shape[1], NUM_WORDS).swapaxes(1, 2)
+        words = x.reshape(-1, x.shape[1], NUM_WORDS).swapaxes(1, 2)
+        return words.astype(mstype.float32)  # which the blocks add to, also where the convolution is in half precision
 
 
 class SentenceAggregation(nn.Cell):
@@ -349,8 +351,8 @@ class PyramidTNT(nn.Cell):
     """
 
     uses_convolution = True
-    uses_batch_norm = True
     """Whether the compiled graph holds convolutions (some CPUs need a setting for them)."""
+    uses_batch_norm = True
 
     def __init__(
         self,

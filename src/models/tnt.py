@@ -185,8 +185,8 @@ class TNT(nn.Cell):
     """
 
     uses_convolution = False
-    uses_batch_norm = False
     """Whether the compiled graph holds convolutions (some CPUs need a setting for them)."""
+    uses_batch_norm = False
 
     def __init__(
         self,

@@ -34,7 +34,7 @@ def test_positions_by_hand():
     assert positions(0, 1, 8, True).tolist() == list(range(8))
     assert [positions(part, 2, 4, True).tolist() for part in range(2)] == [[0, 2, 5, 7], [1, 3, 4, 6]]
     assert [positions(part, 4, 2, True).tolist() for part in range(4)] == [[0, 7], [1, 6], [2, 5], [3, 4]]
-    assert [positions(part, 2, 3, False).tolist() for part in range(2)] == [[0, 2, 4], [1, 3, 5]]
+    assert [positions(part, 2, 3, False).tolist() for part in range(2)] == [[0, 2, 5], [1, 3, 4]]
     assert positions(0, 1, 3, True).tolist() == [0, 1, 2]
 
 

@@ -5,7 +5,7 @@ import math
 import mindspore as ms
 import numpy as np
 import pytest
-from mindspore import Tensor
+from mindspore import Tensor, nn
 
 from src.layers.activation import GELU
 from src.layers.attention import ScaledDotProductAttention
@@ -36,8 +36,76 @@ def test_layer_norm_has_pytorchs_epsilon(mode):
 
 
 def test_batch_norm_refuses_unknown_modes():
-    with pytest.raises(ValueError, match="expected one of train, eval, frozen, got 'on'"):
+    with pytest.raises(ValueError, match="expected one of train, synchronized, eval, frozen, got 'on'"):
         BatchNorm2d(3, "on")
+
+
+class BatchNormStep(nn.Cell):
+    """Output and gradients of input, gain and bias, in training."""
+
+    def __init__(self, norm):
+        super().__init__()
+        self.norm = norm
+        self.gradients = ms.value_and_grad(self.loss, 0, (norm.gamma, norm.beta), has_aux=True)
+        self.set_train()
+
+    def loss(self, x, weights):
+        y = self.norm(x)
+        return (y * weights).sum(), y
+
+    def construct(self, x, weights):
+        return self.gradients(x, weights)
+
+
+class Devices(nn.Cell):
+    """Stands in for the sum over devices, all of which have the same images."""
+
+    def __init__(self, number):
+        super().__init__()
+        self.number = number
+
+    def construct(self, x):
+        return x * self.number
+
+
+def batch_norm(mode, devices=1):
+    norm = BatchNorm2d(3, mode)
+    if mode == "synchronized":
+        norm.num_devices, norm.sum_over_devices = 2, Devices(devices)
+    norm.gamma.set_data(Tensor([1.5, 0.5, -1.0], ms.float32))
+    norm.beta.set_data(Tensor([0.1, 0.2, 0.3], ms.float32))
+    norm.moving_mean.set_data(Tensor([0.5, 0.0, -0.5], ms.float32))
+    return norm
+
+
+def test_synchronized_batch_norm_equals_that_of_one_device(mode):
+    """Output, gradients and running statistics; a mean of 100 would cost E[x^2] - E[x]^2 its digits.
+
+    Two devices with the same images each, against one with all of them.
+    """
+    x, weights = draw(4, 3, 2, 5) + np.float32([0, 3, 100]).reshape(1, 3, 1, 1), draw(4, 3, 2, 5)
+    twice = np.concatenate([x, x]), np.concatenate([weights, weights])
+    reference, synchronized = batch_norm("train"), batch_norm("synchronized", devices=2)
+    for _ in range(2):
+        (_, y), (dx, (dgamma, dbeta)) = BatchNormStep(reference)(*map(Tensor, twice))
+        (_, got), (got_dx, (got_dgamma, got_dbeta)) = BatchNormStep(synchronized)(Tensor(x), Tensor(weights))
+        np.testing.assert_allclose(got.asnumpy(), y.asnumpy()[:4], atol=2e-5)
+        np.testing.assert_allclose(got_dx.asnumpy(), dx.asnumpy()[:4], atol=2e-5)
+        np.testing.assert_allclose(2 * got_dgamma.asnumpy(), dgamma.asnumpy(), atol=1e-4)
+        np.testing.assert_allclose(2 * got_dbeta.asnumpy(), dbeta.asnumpy(), atol=1e-4)
+        for name in ("moving_mean", "moving_variance"):
+            expected = getattr(reference, name).asnumpy()
+            np.testing.assert_allclose(getattr(synchronized, name).asnumpy(), expected, rtol=1e-5)
+
+
+def test_synchronized_batch_norm_uses_running_statistics_in_evaluation(mode):
+    x = Tensor(draw(2, 3, 2, 2))
+    expected = batch_norm("train").set_train(False)(x).asnumpy()
+    np.testing.assert_array_equal(batch_norm("synchronized").set_train(False)(x).asnumpy(), expected)
+
+
+def test_synchronized_batch_norm_without_devices_to_share_with_is_the_plain_one():
+    assert BatchNorm2d(3, "synchronized").num_devices == 1
 
 
 def test_linear_starts_with_small_normal_weights_and_zero_biases():

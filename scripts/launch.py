@@ -1,0 +1,18 @@
+"""What the launch scripts run: python scripts/launch.py train.py|eval.py SCRIPT [ARGUMENT ...]"""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from src.engine.command import run_command
+from src.engine.launcher import launch
+
+
+def main() -> int:
+    program, script, *arguments = sys.argv[1:]
+    return launch(script, Path(__file__).resolve().parent.parent / program, arguments)
+
+
+if __name__ == "__main__":
+    run_command(main)

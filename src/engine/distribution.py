@@ -1,0 +1,147 @@
+"""Several devices as one: which rank this process is, sums and averages over ranks, the same start everywhere.
+
+MindSpore's launcher (`msrun`) starts one process a device and tells each its place in the environment. Everything here
+works with one process too, and then does nothing.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import mindspore as ms
+import numpy as np
+from mindspore import Parameter, nn, ops
+
+from src.errors import UserError
+
+BACKENDS = {"Ascend": "hccl", "GPU": "nccl", "CPU": "mccl"}
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """This process among those of a run.
+
+    Attributes:
+        rank: from 0.
+        count: how many there are.
+    """
+
+    rank: int = 0
+    count: int = 1
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this process writes the run's folder and tells how it goes."""
+        return self.rank == 0
+
+
+def serve_if_scheduler() -> None:
+    """msrun starts one process more, with the same command, through which the others find each other: it stays here
+    until they are done, and ends."""
+    if os.environ.get("MS_ROLE") == "MS_SCHED":
+        ms.communication.init("mccl")
+        sys.exit(0)
+
+
+def start_distribution(device: str) -> Ranks:
+    """Joins the other processes where msrun started this one; to be called after the device is set up, before a network
+    is built.
+
+    Raises:
+        UserError: the others cannot be reached.
+    """
+    if os.environ.get("MS_ROLE") != "MS_WORKER" or int(os.environ.get("MS_WORKER_NUM", "1")) == 1:
+        return Ranks()
+    try:
+        ms.communication.init(BACKENDS[device])
+    except RuntimeError as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(
+            f"the {os.environ['MS_WORKER_NUM']} processes of this run did not all come: {reason}"
+        ) from error
+    return Ranks(ms.communication.get_rank(), ms.communication.get_group_size())
+
+
+_average = ops.MultitypeFuncGraph("average_over_ranks")
+
+
+@_average.register("Function", "Number", "Tensor")
+def _average_gradient(all_reduce, count, gradient):
+    return all_reduce(gradient) / count
+
+
+class AverageOverRanks(nn.Cell):
+    """Gradients of each rank -> their average over all of them. Ranks have equal shares of a batch.
+
+    Args:
+        count: number of ranks.
+    """
+
+    def __init__(self, count: int):
+        super().__init__(auto_prefix=False)
+        self.count = count
+        self.all_reduce = ops.AllReduce()
+        self.map = ops.HyperMap()
+
+    def construct(self, gradients):
+        return self.map(ops.partial(_average, self.all_reduce, self.count), gradients)
+
+
+class _Broadcast(nn.Cell):
+    def __init__(self):
+        super().__init__()
+        self.broadcast = ops.Broadcast(0)
+
+    def construct(self, values):
+        return self.broadcast((values,))[0]
+
+
+class _Gather(nn.Cell):
+    def __init__(self):
+        super().__init__()
+        self.all_gather = ops.AllGather()
+
+    def construct(self, values):
+        return self.all_gather(values)
+
+
+class Exchange:
+    """What ranks tell each other outside of the training step. With one rank nothing is sent.
+
+    Args:
+        ranks: this one and how many there are.
+    """
+
+    def __init__(self, ranks: Ranks):
+        self.ranks = ranks
+        if ranks.count > 1:
+            self._gather, self._broadcast = _Gather(), _Broadcast()
+
+    def gather(self, values: Sequence[float]) -> np.ndarray:
+        """Everybody's `values`, float64 of shape (ranks, n).
+
+        They travel as two float32 each, because not every device can send float64: exact up to 48 bits.
+        """
+        own = np.asarray(values, np.float64)
+        if self.ranks.count == 1:
+            return own[None]
+        high = own.astype(np.float32)
+        low = (own - np.where(np.isfinite(high), high, 0)).astype(np.float32)
+        low[~np.isfinite(high)] = 0
+        sent = ms.Tensor(np.concatenate([high, low]))
+        both = self._gather(sent).asnumpy().astype(np.float64).reshape(self.ranks.count, 2, len(own))
+        return both.sum(axis=1)
+
+    def agree(self, parameters: Sequence[Parameter]) -> None:
+        """Sets `parameters` everywhere to what they are on rank 0. (MindSpore does not do it by itself.)"""
+        if self.ranks.count == 1:
+            return
+        for dtype in dict.fromkeys(parameter.dtype for parameter in parameters):
+            alike = [parameter for parameter in parameters if parameter.dtype == dtype]
+            values = [parameter.asnumpy() for parameter in alike]
+            # integers travel as the floats that have their bits, because not every device can send them
+            flat = np.concatenate([value.reshape(-1) for value in values]).view(np.float32)
+            sent = self._broadcast(ms.Tensor(flat)).asnumpy().view(values[0].dtype)
+            for parameter, value in zip(alike, np.split(sent, np.cumsum([v.size for v in values])[:-1]), strict=True):
+                ops.assign(parameter, ms.Tensor(value.reshape(parameter.shape)))
