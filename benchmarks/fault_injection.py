@@ -480,9 +480,10 @@ def summary(kills: Sequence[Kill], runs: Sequence[int]) -> list[str]:
     for victim in victims:
         row = [counts[victim, phase] for phase in phases]
         lines.append(f"{victim:12}" + "".join(f"{number:12}" for number in (*row, sum(row))))
+    saved = sum(kill.saved_step is not None for kill in kills)
     lines.append(
-        f"{len(kills)} kills in {len(runs)} runs; every checkpoint readable after each, every run equal to the "
-        "uninterrupted one to the bit"
+        f"{len(kills)} kills in {len(runs)} runs, {saved} when there was a checkpoint to resume from; every checkpoint "
+        "readable after each, every run equal to the uninterrupted one to the bit"
     )
     return lines
 

@@ -19,4 +19,8 @@ if [ "${1:-}" = "--slow" ]; then
     shift
     selection=(-m "slow or not slow")
 fi
-exec "$PYTHON" -m pytest "${selection[@]}" "$@"
+# One process a core, at most four because each takes up to 4 GB; a thread each, or they would wait for one another.
+workers="$(nproc)"
+workers=$((workers < 4 ? workers : 4))
+export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
+exec "$PYTHON" -m pytest --numprocesses "$workers" --dist loadfile "${selection[@]}" "$@"

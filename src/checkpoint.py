@@ -63,13 +63,25 @@ def save_checkpoint(
         with beside.open("rb") as file:
             os.fsync(file.fileno())
         os.replace(beside, path)
+        sync_folder(path.parent)
     except (OSError, RuntimeError) as error:
         raise UserError(
             f"cannot write the checkpoint {path}: {error}; is the folder writable and the disk not full?"
         ) from error
     finally:
-        with suppress(OSError):
-            beside.unlink(missing_ok=True)
+        for left in (beside, beside.with_suffix(".tmp")):  # MindSpore writes the latter first
+            with suppress(OSError):
+                left.unlink(missing_ok=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """Makes names given in `folder` outlive a power failure, where the file system can."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def read_checkpoint(path: str | Path) -> Checkpoint:

@@ -27,7 +27,16 @@ def create_card(config: Config, classes: Sequence[str]) -> ModelCard:
     model, variant = config.model, get_variant(config.model.name)
     if model.num_classes not in (None, len(classes)):
         raise UserError(f"model.num_classes is {model.num_classes}, but the data has {len(classes)} classes")
-    own_keys = {"num_classes", "image_size", "in_channels", "drop_rate", "attn_drop_rate", "drop_path_rate", "se"}
+    own_keys = {
+        "num_classes",
+        "image_size",
+        "in_channels",
+        "drop_rate",
+        "attn_drop_rate",
+        "drop_path_rate",
+        "se",
+        "batch_norm",
+    }
     for key in sorted(own_keys & set(model.structure)):
         raise UserError(f"model.structure.{key}: give it as model.{key}")
     mean, std = variant.mean, variant.std

@@ -25,22 +25,22 @@ class CheckpointKeeper:
         folder: of the run.
         card: describes the network.
         keep: how many of the latest checkpoints are kept, `last.ckpt` among them.
+        last_step: step of the `last.ckpt` that is there; None where there is none, or it could not be read.
     """
 
-    def __init__(self, folder: RunFolder, card: ModelCard, keep: int):
-        self.folder, self.card, self.keep = folder, card, keep
+    def __init__(self, folder: RunFolder, card: ModelCard, keep: int, last_step: int | None = None):
+        self.folder, self.card, self.keep, self.last_step = folder, card, keep, last_step
 
-    def save_last(
-        self, weights: Iterable[Parameter], state: Iterable[Parameter], progress: dict[str, Any], last_step: int | None
-    ) -> None:
-        """Writes `last.ckpt`; the one that is there, of step `last_step`, becomes `step_<last_step>.ckpt`.
+    def save_last(self, weights: Iterable[Parameter], state: Iterable[Parameter], progress: dict[str, Any]) -> None:
+        """Writes `last.ckpt`; the one that is there becomes `step_<N>.ckpt`, unless it is known to be damaged.
 
         Raises:
             UserError: it cannot be written; what was there is intact.
         """
-        if self.keep > 1 and last_step is not None and self.folder.last.exists():
-            _give_second_name(self.folder.last, self.folder.checkpoints / f"step_{last_step:09d}.ckpt")
+        if self.keep > 1 and self.last_step not in (None, progress["step"]):
+            _give_second_name(self.folder.last, self.folder.checkpoints / f"step_{self.last_step:09d}.ckpt")
         save_checkpoint(self.folder.last, weights, self.card, state, progress)
+        self.last_step = progress["step"]
         for path in list(self.folder.earlier_checkpoints())[max(self.keep - 1, 0) :]:
             with suppress(OSError):
                 path.unlink()

@@ -3,11 +3,14 @@
 from pathlib import Path
 from typing import Any
 
-_TRAINING, _EVALUATION = "#2a6fbb", "#d1495b"
+_TRAINING, _EVALUATION, _AVERAGE = "#2a6fbb", "#d1495b", "#2e8b57"
 
 
 def draw_curves(entries: list[dict[str, Any]], path: Path) -> None:
-    """Draws the lines of metrics.jsonl to a PNG file: losses on the left, accuracy on the right, over epochs."""
+    """Draws the lines of metrics.jsonl to a PNG file: losses on the left, accuracy on the right, over epochs.
+
+    Where a moving average of the weights was evaluated too, its curves stand beside theirs.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -18,12 +21,17 @@ def draw_curves(entries: list[dict[str, Any]], path: Path) -> None:
     left, right = figure.subplots(1, 2)
     left.plot([e["epoch"] for e in training], [e["loss"] for e in training], color=_TRAINING, label="training")
     marker = "o" if len(evaluation) < 40 else None
-    style = {"color": _EVALUATION, "marker": marker, "markersize": 3}
-    epochs = [e["epoch"] for e in evaluation]
-    left.plot(epochs, [e["loss"] for e in evaluation], label="evaluation", **style)
+    weights = [("", "", _EVALUATION)]
+    if any("ema_top1" in e for e in evaluation):
+        weights.append(("ema_", ", moving average", _AVERAGE))
+    for prefix, suffix, color in weights:
+        entries = [e for e in evaluation if f"{prefix}top1" in e]
+        epochs = [e["epoch"] for e in entries]
+        style = {"color": color, "marker": marker, "markersize": 3}
+        left.plot(epochs, [e[f"{prefix}loss"] for e in entries], label=f"evaluation{suffix}", **style)
+        right.plot(epochs, [e[f"{prefix}top1"] for e in entries], label=f"top-1{suffix}", **style)
+        right.plot(epochs, [e[f"{prefix}top5"] for e in entries], label=f"top-5{suffix}", **style, linestyle=":")
     left.set(xlabel="epoch", ylabel="cross-entropy", title="Loss")
-    right.plot(epochs, [e["top1"] for e in evaluation], label="top-1", **style)
-    right.plot(epochs, [e["top5"] for e in evaluation], label="top-5", **style, linestyle=":")
     right.set(xlabel="epoch", ylabel="images in %", title="Evaluation accuracy")
     for axes in (left, right):
         axes.grid(alpha=0.3)

@@ -38,13 +38,21 @@ class RunFolder:
     def holds_a_run(self) -> bool:
         return any(path.exists() for path in (self.metrics, self.last, self.best))
 
+    def stamp(self) -> tuple[int, int] | None:
+        """Changes whenever `last.ckpt` does."""
+        with suppress(OSError):
+            status = self.last.stat()
+            return status.st_ino, status.st_mtime_ns
+        return None
+
     def earlier_checkpoints(self) -> list[Path]:
         """Those before the last one, newest first."""
         return sorted(self.checkpoints.glob("step_*.ckpt"), reverse=True)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keeps other processes from training into the folder. The lock ends with the process, however that ends.
+        """Keeps other processes from training into the folder. The lock ends with the process, however that ends. (Some
+        network file systems have no locks; nothing is kept out there.)
 
         Raises:
             UserError: another process holds it, or the folder cannot be written.
@@ -57,10 +65,12 @@ class RunFolder:
         with file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
+            except BlockingIOError:
                 raise UserError(
                     f"another process is training into {self.path}; wait for it, or choose another --output"
                 ) from None
+            except OSError:
+                pass
             yield
 
     def start(self, config: str, environment: dict[str, Any], overwrite: bool) -> None:
@@ -93,7 +103,8 @@ class RunFolder:
         """
         try:
             self.checkpoints.mkdir(parents=True, exist_ok=True)
-            for path in self.checkpoints.glob(".*.ckpt"):
+            unfinished = [*self.checkpoints.glob(".*.ckpt"), *self.checkpoints.glob(".*.tmp")]
+            for path in [*unfinished, *self.path.glob(".metrics.*")]:
                 path.unlink()
             kept = [entry for entry in self.read_metrics() if entry["step"] <= step]
             beside = self.metrics.with_name(f".metrics.{os.getpid()}.jsonl")

@@ -76,6 +76,7 @@ class Training:
         profile: bool = False,
     ):
         self.config, self.folder, self.profile = config, folder, profile
+        self.stamp = folder.stamp()
         checkpoint, lines = self._checkpoint_to_resume(resume)
         if config.init_from is not None and not Path(config.init_from).exists():
             raise UserError(f"init_from: checkpoint {config.init_from} does not exist")
@@ -103,13 +104,15 @@ class Training:
             lines += load_initial_weights(self.net, read_checkpoint(config.init_from))
         lines += freeze(self.net, config.freeze)
         self.step_cell = self._create_step()
-        self.keeper = CheckpointKeeper(folder, self.card, config.train.keep_checkpoints)
-        self.step, self.saved_step, self.best_top1 = 0, None, -1.0
+        self.step = self.saved_step = self.evaluated_step = 0
+        self.best_top1 = -1.0
         self.resumed_from = None if checkpoint is None else checkpoint.path
         self.overwrite = overwrite or resume == "auto"  # which found no checkpoint if it comes to that
         if checkpoint is not None:
             self._load(checkpoint)
             lines.append(f"resuming from {checkpoint.path} after step {self.step}")
+        last_step = self.step if self.resumed_from == folder.last else None
+        self.keeper = CheckpointKeeper(folder, self.card, config.train.keep_checkpoints, last_step)
         self.lines = lines
 
     def run(self) -> Scores:
@@ -121,16 +124,22 @@ class Training:
             Stopped: SIGTERM or Ctrl-C came, and the run was saved.
         """
         with self.folder.locked() if self.ranks.is_first else nullcontext():
+            if self.ranks.is_first and self.folder.stamp() != self.stamp:
+                raise UserError(
+                    f"another process was still training into {self.folder.path} when this one started; start again"
+                )
             if self.ranks.is_first and self.resumed_from is None:
                 environment = describe_environment(current_device())
                 self.folder.start(dump_config(self.config), environment, self.overwrite)
             elif self.ranks.is_first:
                 self.folder.go_on(self.step)
-            if np.ptp(self.exchange.gather([self.step])):
+            found = self.exchange.gather([self.step, self.evaluated_step, self.best_top1])
+            if np.ptp(found[:, 0]):
                 raise UserError(
                     "the processes of this run found different checkpoints; is the output folder on a storage that all "
                     "of them see?"
                 )
+            self.evaluated_step, self.best_top1 = int(found[0, 1]), float(found[0, 2])
             self.exchange.agree([*self.net.get_parameters(), *self._state()])
             self.log = RunLog(
                 self.folder,
@@ -164,8 +173,7 @@ class Training:
                 self._save_last()
                 if self._evaluation_is_due():
                     scores = self._evaluate(stop)
-        if bad := self.train_loader.bad_images | self.eval_loader.bad_images:
-            self.log.tell(f"{len(bad)} images could not be read and were skipped, such as {next(iter(bad.values()))}")
+        self._tell_bad_images()
         self.log.tell(f"best top-1 {self.best_top1:.2f} %, checkpoint {self.folder.best}")
         return scores
 
@@ -227,8 +235,9 @@ class Training:
                 if self.step % log_every == 0 or is_last:
                     skipped = None if self.loss_scale is None else int(self.loss_scale.skipped.asnumpy())
                     self.log.steps(self.step, self.schedule.at(self.step - 1), skipped, progress.on_terminal)
-                if told[:, 1].any():
-                    self._stop(signal.Signals(int(told[:, 1].max())))
+                asked = stop.signal if self.ranks.count == 1 else int(told[:, 1].max())
+                if asked:
+                    self._stop(signal.Signals(asked))
                 yield
 
     def _check_finite(self, loss: float) -> None:
@@ -245,7 +254,7 @@ class Training:
         epoch, rest = divmod(self.step, self.steps_per_epoch)
         if rest or (epoch % self.config.train.eval_every and epoch != self.epochs):
             return False
-        return not any(e["kind"] == "eval" and e["step"] == self.step for e in self.folder.read_metrics())
+        return self.step != self.evaluated_step
 
     def _evaluate(self, stop: StopRequest) -> Scores:
         """Evaluates the weights and their moving average; keeps the better ones if they are the best so far."""
@@ -261,6 +270,7 @@ class Training:
         seconds = time.perf_counter() - since
         self.log.evaluation(self.step, scores["raw"], scores.get("ema"), seconds)
         self.log.restart_clock()
+        self.evaluated_step = self.step
         return scores["raw"]
 
     def _evaluate_once(self, title: str, stop: StopRequest) -> Scores:
@@ -281,6 +291,12 @@ class Training:
         if statistics := [p for p in state if p.name.endswith(("moving_mean", "moving_variance"))]:
             self.exchange.agree(statistics)
 
+    def _tell_bad_images(self) -> None:
+        reasons = [*self.train_loader.bad_images.values(), *self.eval_loader.bad_images.values()]
+        if count := int(self.exchange.gather([len(reasons)]).sum()):
+            example = f", such as: {reasons[0]}" if reasons else ""
+            self.log.tell(f"{count} images could not be read and were skipped{example}")
+
     def _stop(self, number: signal.Signals) -> None:
         self._save_last()
         self.log.tell(
@@ -296,7 +312,7 @@ class Training:
             return
         progress = {**self._progress(), "steps_per_epoch": self.steps_per_epoch, "config": asdict(self.config)}
         if self.ranks.is_first:
-            self.keeper.save_last(self.net.get_parameters(), self._state(), progress, self.saved_step)
+            self.keeper.save_last(self.net.get_parameters(), self._state(), progress)
         self.saved_step = self.step
 
     def _state(self) -> list[ms.Parameter]:
@@ -327,15 +343,17 @@ class Training:
         load_weights(self.net, checkpoint)
         load_state(self._state(), checkpoint)
         self.step = self.saved_step = checkpoint.progress["step"]
+        for entry in self.folder.read_metrics():
+            if entry["kind"] == "eval" and entry["step"] <= self.step:
+                self.evaluated_step = entry["step"]
+                self.best_top1 = max(self.best_top1, entry["top1"], entry.get("ema_top1", -1.0))
         if checkpoint.progress["steps_per_epoch"] != self.steps_per_epoch:
             raise UserError(
                 f"{checkpoint.path} is of a run with {checkpoint.progress['steps_per_epoch']} steps an epoch, this one "
-                f"has {self.steps_per_epoch}: the data or limit_batches changed"
+                f"has {self.steps_per_epoch}: the data, the number of devices or limit_batches changed"
             )
         if self.step >= self.total_steps and not self._evaluation_is_due():
             raise UserError(
                 f"{checkpoint.path} has finished {self.step // self.steps_per_epoch} of {self.epochs} epochs; "
                 "raise schedule.epochs and give --allow_changes to train longer"
             )
-        if self.folder.best.exists():
-            self.best_top1 = read_checkpoint(self.folder.best).progress["best_top1"]

@@ -15,8 +15,8 @@ KEY, PART, NUM_PARTS, PART_SIZE = range(4)
 
 mask_state = Parameter(Tensor([0, 0, 1, 1], mstype.int32), name="mask_state", requires_grad=False)
 """The step's key; which part of the global batch is here, of how many, and how many images a part has. Image j of a
-part has the position `num_parts * j + part`, in the second half of the part `num_parts * j + (num_parts - 1 - part)`, as
-`src.data.epoch_order.positions` deals them out."""
+part has the position `num_parts * j + part`, in the second half of the part `num_parts * j + (num_parts - 1 - part)`:
+what `src.data.epoch_order.positions` deals out."""
 
 _LAYER, _ROW, _COLUMN = 0x1F123BB5, 0x27D4EB2F, 0x165667B1
 _MULTIPLIER_1, _MULTIPLIER_2 = 0x7FEB352D, -0x7B935975

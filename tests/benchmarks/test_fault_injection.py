@@ -36,9 +36,10 @@ def test_two_kills(tmp_path, capfd):
     config["schedule"]["epochs"], config["limit_batches"], config["train"]["save_every"] = 2, 6, 2
     config["model"]["structure"]["depth"] = 1
     (tmp_path / "small.yaml").write_text(yaml.dump(config))
-    assert main("--config small.yaml --kills 2 --seed 1 --work work --json result.json".split()) == 0
+    assert main("--config small.yaml --kills 2 --seed 13 --work work --json result.json".split()) == 0
     result = json.loads(Path("result.json").read_text())
     assert result["failure"] is None and sum(result["kills_of_runs"]) == len(result["kills"]) == 2
+    assert any(kill["saved_step"] for kill in result["kills"])  # with this seed the first comes at the fourth save
     assert {kill["phase"] for kill in result["kills"]} <= {"start", "training", "evaluation", "save"}
     lines = capfd.readouterr().out.splitlines()
     assert lines[1].startswith("18 steps: ")
@@ -143,7 +144,7 @@ def test_summary():
     assert head.split() == ["killed", "start", "training", "evaluation", "save", "sum"]
     assert first.split() == ["all", "ranks", "1", "0", "0", "0", "1"]
     assert second.split() == ["rank", "1", "0", "0", "0", "2", "2"]
-    assert last.startswith("3 kills in 2 runs; every checkpoint readable")
+    assert last.startswith("3 kills in 2 runs, 0 when there was a checkpoint to resume from; ")
 
 
 @pytest.mark.parametrize("option", ["--kills", "--ranks", "--timeout"])
