@@ -120,6 +120,7 @@ class OptimizerConfig:
         eps: term of AdamW's denominator.
         momentum: share of the velocity that sgd keeps.
         clip_norm: largest global gradient norm; no clipping when null.
+        shard_state: with several devices, each keeps AdamW's moments of a share of the parameters only.
         layer_decay: factor on the learning rate from each layer to the one below it; 1 for the same rate everywhere.
         backbone_lr_scale: factor on the learning rate of everything but the head.
     """
@@ -133,6 +134,7 @@ class OptimizerConfig:
     eps: float = 1e-8
     momentum: float = 0.9
     clip_norm: float | None = None
+    shard_state: bool = False
     layer_decay: float = 1.0
     backbone_lr_scale: float = 1.0
 

@@ -4,10 +4,10 @@ MindSpore's own `nn.AdamWeightDecay` has no bias correction, `mint.optim.AdamW` 
 `experimental.optim.AdamW` is nine times slower on CPU.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mindspore import Parameter, Tensor, nn, ops
+from mindspore import Parameter, ParameterTuple, Tensor, nn, ops
 from mindspore import dtype as mstype
 
 _update = ops.MultitypeFuncGraph("adamw_update")
@@ -56,6 +56,9 @@ class AdamW(nn.Optimizer):
         beta1, beta2: decay of the first and second moment.
         eps: term of the denominator, added after bias correction.
         lr_scales: factor on the learning rate by parameter name; 1 for names that are not there.
+        rank, num_ranks: with several ranks each keeps the moments of a share of the parameters, updates those, and
+            sends them to the others (the first stage of Rajbhandari et al., ZeRO, 2020). MindSpore's own parallel
+            optimizer knows neither this optimizer nor CPUs.
     """
 
     def __init__(
@@ -67,16 +70,23 @@ class AdamW(nn.Optimizer):
         beta2: float = 0.999,
         eps: float = 1e-8,
         lr_scales: Mapping[str, float] | None = None,
+        rank: int = 0,
+        num_ranks: int = 1,
     ):
         super().__init__(learning_rate, parameters, weight_decay)
-        self.moment1 = self.parameters.clone(prefix="adam_m", init="zeros")
-        self.moment2 = self.parameters.clone(prefix="adam_v", init="zeros")
+        self.owners = share_out([p.size for p in self.parameters], num_ranks)
+        self.own = tuple(index for index, owner in enumerate(self.owners) if owner == rank)
+        self.own_parameters = ParameterTuple([self.parameters[index] for index in self.own])
+        self.moment1 = self.own_parameters.clone(prefix="adam_m", init="zeros")
+        self.moment2 = self.own_parameters.clone(prefix="adam_v", init="zeros")
+        self.broadcasts = tuple(ops.Broadcast(owner) for owner in range(num_ranks)) if num_ranks > 1 else ()
         self.updates = Parameter(Tensor(0, mstype.int32), name="adam_updates", requires_grad=False)
         self.beta1 = Tensor(beta1, mstype.float32)
         self.beta2 = Tensor(beta2, mstype.float32)
         self.eps = Tensor(eps, mstype.float32)
-        self.decays = _decay_of_each(self)
-        self.scales = tuple((lr_scales or {}).get(p.name, 1.0) for p in self.parameters)
+        decays = _decay_of_each(self)
+        self.decays = tuple(decays[index] for index in self.own)
+        self.scales = tuple((lr_scales or {}).get(p.name, 1.0) for p in self.own_parameters)
         self.adam = ops.Adam()
         self.map = ops.HyperMap()
 
@@ -88,9 +98,32 @@ class AdamW(nn.Optimizer):
         # ops.Adam adds epsilon before bias correction; scaled by sqrt(1 - beta2^t) it is the term after it
         eps = self.eps * ops.sqrt(1.0 - beta2_power)
         update = ops.partial(_update, self.adam, beta1_power, beta2_power, self.beta1, self.beta2, eps)
-        result = self.map(update, lr, self.decays, self.parameters, self.moment1, self.moment2, gradients)
+        own = ()
+        for index in self.own:
+            own = own + (gradients[index],)
+        result = self.map(update, lr, self.decays, self.own_parameters, self.moment1, self.moment2, own)
+        if self.broadcasts:
+            # all gradients first: what nobody needs here would not be computed, and the other ranks would wait for it
+            result = self.send(ops.depend(result, gradients))
         result = ops.depend(result, ops.assign_add(self.updates, 1))
         return ops.depend(result, self.assignadd(self.global_step, 1))
+
+    def send(self, result):
+        """Gives every rank the parameters that another one has updated; one at a time, in the same order everywhere."""
+        for index, parameter in enumerate(self.parameters):
+            value = ops.depend(parameter * 1.0, result)
+            (value,) = self.broadcasts[self.owners[index]]((value,))
+            result = ops.depend(ops.assign(parameter, value), result)
+        return result
+
+
+def share_out(sizes: Sequence[int], num_ranks: int) -> tuple[int, ...]:
+    """Which rank keeps the state of each parameter: the largest first, each to the rank that has least so far."""
+    loads, owners = [0] * num_ranks, [0] * len(sizes)
+    for index in sorted(range(len(sizes)), key=lambda index: -sizes[index]):
+        owners[index] = min(range(num_ranks), key=loads.__getitem__)
+        loads[owners[index]] += sizes[index]
+    return tuple(owners)
 
 
 _momentum = ops.MultitypeFuncGraph("momentum_update")

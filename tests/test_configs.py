@@ -1,5 +1,6 @@
 """Every file in config/: loads, builds at reduced depth, and trains one step; the demos reach their accuracy."""
 
+import json
 from pathlib import Path
 
 import mindspore as ms
@@ -72,3 +73,12 @@ def test_demo_reaches_its_accuracy(name, accuracy, capsys):
     assert f"top-1 {best.progress['best_top1']:.2f} %" in capsys.readouterr().out
     export_script.main(config)
     assert list(Path(f"output/{name}/export").glob("*.mindir"))
+
+
+@pytest.mark.slow
+def test_the_full_recipe_reaches_its_accuracy_raw_and_averaged():
+    train_script.main(["--config", str(ROOT / "demo" / "ptnt_digits_full_recipe.yaml")])
+    lines = Path("output/ptnt_digits_full_recipe/metrics.jsonl").read_text().splitlines()
+    last = [entry for entry in map(json.loads, lines) if entry["kind"] == "eval"][-1]
+    assert last["images"] == 360
+    assert last["top1"] >= 97.0 and last["ema_top1"] >= 97.0

@@ -91,14 +91,20 @@ def create_schedule(config: Config, steps_per_epoch: int, images_per_step: int) 
     )
 
 
-def create_optimizer(config: Config, net: nn.Cell, schedule: WarmupCosine) -> AdamW | SGD:
+def create_optimizer(
+    config: Config, net: nn.Cell, schedule: WarmupCosine | float, ranks: Ranks | None = None
+) -> AdamW | SGD:
     """The optimizer of `config` over what `net` trains, with the authors' decay groups."""
     settings = config.optimizer
     groups = decay_groups(net, settings.weight_decay)
     scales = lr_scales(net, settings.layer_decay, settings.backbone_lr_scale)
     if settings.name == "sgd":
+        if settings.shard_state:
+            raise UserError("optimizer.shard_state is for adamw; sgd keeps little enough on every device")
         return SGD(groups, schedule, momentum=settings.momentum, lr_scales=scales)
-    return AdamW(groups, schedule, 0.0, settings.beta1, settings.beta2, settings.eps, scales)
+    ranks = ranks if ranks is not None and settings.shard_state else Ranks()
+    betas = (settings.beta1, settings.beta2)
+    return AdamW(groups, schedule, 0.0, *betas, settings.eps, scales, ranks.rank, ranks.count)
 
 
 def describe_ignored(dataset: Dataset) -> str | None:

@@ -76,22 +76,30 @@ class AverageOverRanks(nn.Cell):
 
     Args:
         count: number of ranks.
+        in_order: one gradient after the other, for ranks whose graphs differ and would send them in orders of their own.
     """
 
-    def __init__(self, count: int):
+    def __init__(self, count: int, in_order: bool = False):
         super().__init__(auto_prefix=False)
-        self.count = count
+        self.count, self.in_order = count, in_order
         self.all_reduce = ops.AllReduce()
         self.map = ops.HyperMap()
 
     def construct(self, gradients):
-        return self.map(ops.partial(_average, self.all_reduce, self.count), gradients)
+        if not self.in_order:
+            return self.map(ops.partial(_average, self.all_reduce, self.count), gradients)
+        averages = ()
+        for gradient in gradients:
+            if len(averages) > 0:
+                gradient = ops.depend(gradient, averages[-1])
+            averages = averages + (self.all_reduce(gradient) / self.count,)
+        return averages
 
 
 class _Broadcast(nn.Cell):
-    def __init__(self):
+    def __init__(self, rank: int):
         super().__init__()
-        self.broadcast = ops.Broadcast(0)
+        self.broadcast = ops.Broadcast(rank)
 
     def construct(self, values):
         return self.broadcast((values,))[0]
@@ -116,7 +124,8 @@ class Exchange:
     def __init__(self, ranks: Ranks):
         self.ranks = ranks
         if ranks.count > 1:
-            self._gather, self._broadcast = _Gather(), _Broadcast()
+            self._gather = _Gather()
+            self._broadcasts = [_Broadcast(rank) for rank in range(ranks.count)]
 
     def gather(self, values: Sequence[float]) -> np.ndarray:
         """Everybody's `values`, float64 of shape (ranks, n).
@@ -133,6 +142,12 @@ class Exchange:
         both = self._gather(sent).asnumpy().astype(np.float64).reshape(self.ranks.count, 2, len(own))
         return both.sum(axis=1)
 
+    def send(self, values: np.ndarray, rank: int) -> np.ndarray:
+        """The float32 array of `rank`; those of the others give the shape."""
+        if self.ranks.count == 1:
+            return values
+        return self._broadcasts[rank](ms.Tensor(values.reshape(-1))).asnumpy().reshape(values.shape)
+
     def agree(self, parameters: Sequence[Parameter]) -> None:
         """Sets `parameters` everywhere to what they are on rank 0. (MindSpore does not do it by itself.)"""
         if self.ranks.count == 1:
@@ -142,6 +157,6 @@ class Exchange:
             values = [parameter.asnumpy() for parameter in alike]
             # integers travel as the floats that have their bits, because not every device can send them
             flat = np.concatenate([value.reshape(-1) for value in values]).view(np.float32)
-            sent = self._broadcast(ms.Tensor(flat)).asnumpy().view(values[0].dtype)
+            sent = self.send(flat, 0).view(values[0].dtype)
             for parameter, value in zip(alike, np.split(sent, np.cumsum([v.size for v in values])[:-1]), strict=True):
                 ops.assign(parameter, ms.Tensor(value.reshape(parameter.shape)))

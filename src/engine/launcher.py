@@ -39,7 +39,7 @@ from src.engine.launch_plan import (
     process_environment,
     resuming,
 )
-from src.engine.stop_request import StopRequest
+from src.engine.stop_request import Stopped, StopRequest
 from src.errors import UserError
 
 SETTLE_SECONDS = 1.0
@@ -93,6 +93,7 @@ def launch(script: str, program: Path, argv: Sequence[str]) -> int:
         Exit code: 0; that of the rank that failed first; 128 + the signal that stopped the run.
 
     Raises:
+        Stopped: the user wanted an end before anything was started.
         UserError: wrong or missing arguments, devices that are not there, a run that is being launched already.
     """
     is_training = program.name == "train.py"
@@ -100,7 +101,7 @@ def launch(script: str, program: Path, argv: Sequence[str]) -> int:
     if signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:  # the terminal was closed, and nohup was not used
         signal.signal(signal.SIGHUP, lambda *_: os.kill(os.getpid(), signal.SIGTERM))
     with StopRequest() as stop:
-        plan = make_plan(script, program, options, "logs" if is_training else "logs/eval")
+        plan = make_plan(script, program, options, "logs" if is_training else "logs/eval", stop)
         with _only_launcher(plan):
             code = run(plan, stop)
             for restart in range(options.restarts):
@@ -112,7 +113,7 @@ def launch(script: str, program: Path, argv: Sequence[str]) -> int:
     return code
 
 
-def make_plan(script: str, program: Path, options: LaunchOptions, logs: str) -> LaunchPlan:
+def make_plan(script: str, program: Path, options: LaunchOptions, logs: str, stop: StopRequest) -> LaunchPlan:
     """Completes `options` with what the program's configuration and this host say.
 
     Args:
@@ -120,8 +121,10 @@ def make_plan(script: str, program: Path, options: LaunchOptions, logs: str) -> 
         program: whose configuration it is.
         options: of the command line.
         logs: folder for the logs within the run's folder.
+        stop: whether the user wants an end.
 
     Raises:
+        Stopped: the user wanted an end while host 0 had no address.
         UserError: the program refuses its arguments, too few devices, a wrong address of host 0, a port in use.
     """
     config, devices_here = _ask(program, options)
@@ -140,7 +143,7 @@ def make_plan(script: str, program: Path, options: LaunchOptions, logs: str) -> 
         devices=options.devices or there,
         nnodes=options.nnodes,
         node_rank=options.node_rank,
-        master_addr=_address_of_host_0(script, options),
+        master_addr=_address_of_host_0(script, options, stop),
         master_port=_choose_port(script, options),
         logs=Path(config["output"], run_name(options.config), logs).resolve(),
         rank_table=options.rank_table,
@@ -358,7 +361,7 @@ def _ask(program: Path, options: LaunchOptions) -> tuple[dict, dict[str, int]]:
     return answers[0], answers[1]
 
 
-def _address_of_host_0(script: str, options: LaunchOptions) -> str:
+def _address_of_host_0(script: str, options: LaunchOptions, stop: StopRequest) -> str:
     """IPv4 address; a host that is only just starting may get its name later."""
     told, since = False, time.monotonic()
     while True:
@@ -371,7 +374,9 @@ def _address_of_host_0(script: str, options: LaunchOptions) -> str:
             if not told:
                 print(f"waiting for host 0, {options.master_addr}, to get an address", flush=True)
                 told = True
-            time.sleep(1)
+            if stop.signal is not None:
+                raise Stopped(stop.signal) from None
+            time.sleep(0.5)
     if options.node_rank == 0 and not is_own_address(address):
         raise UserError(f"{script}: host 0, {options.master_addr}, is not this host, which has --node_rank 0")
     if options.nnodes > 1 and address.startswith("127.") and address != options.master_addr:

@@ -32,6 +32,7 @@ from src.engine.evaluation import Scores, evaluate
 from src.engine.progress import Progress
 from src.engine.run_folder import RunFolder
 from src.engine.run_log import RunLog
+from src.engine.sharded_state import drop_other_moments, gather_moments
 from src.engine.stop_request import Stopped, StopRequest
 from src.engine.train_step import TrainStep
 from src.engine.trained_network import set_up_device_for
@@ -45,7 +46,7 @@ PROFILED_STEPS = 5
 
 FREE_KEYS = (
     "device", "output", "limit_batches", "init_from", "data.root", "data.workers", "data.on_bad_image",
-    "train.log_every", "train.eval_every", "train.save_every", "train.keep_checkpoints", "train.tensorboard",
+    "optimizer.shard_state", "train.log_every", "train.eval_every", "train.save_every", "train.keep_checkpoints", "train.tensorboard",
     "train.recompute",
 )  # fmt: skip
 """What may differ when a run is resumed, because the weights do not depend on it."""
@@ -140,7 +141,7 @@ class Training:
                     "of them see?"
                 )
             self.evaluated_step, self.best_top1 = int(found[0, 1]), float(found[0, 2])
-            self.exchange.agree([*self.net.get_parameters(), *self._state()])
+            self.exchange.agree([*self.net.get_parameters(), *self._state(with_moments=not self.is_sharded)])
             self.log = RunLog(
                 self.folder,
                 self.total_steps,
@@ -181,7 +182,8 @@ class Training:
         config, train = self.config, self.config.train
         set_precision(self.net, train.precision, current_device())
         self.schedule = create_schedule(config, self.steps_per_epoch, self.images_per_step)
-        self.optimizer = create_optimizer(config, self.net, self.schedule)
+        self.optimizer = create_optimizer(config, self.net, self.schedule, self.ranks)
+        self.is_sharded = config.optimizer.shard_state and self.ranks.count > 1
         self.ema = None if train.ema_decay is None else Ema(self.net, train.ema_decay, train.ema_warmup)
         self.loss_scale = None
         if train.precision == "float16":
@@ -196,7 +198,7 @@ class Training:
             accumulate=train.accumulate,
             loss_scale=self.loss_scale,
             ema=self.ema,
-            reduce=AverageOverRanks(self.ranks.count) if self.ranks.count > 1 else None,
+            reduce=AverageOverRanks(self.ranks.count, self.is_sharded) if self.ranks.count > 1 else None,
             rank=self.ranks.rank,
             num_ranks=self.ranks.count,
         )
@@ -311,14 +313,19 @@ class Training:
         if self.saved_step == self.step:
             return
         progress = {**self._progress(), "steps_per_epoch": self.steps_per_epoch, "config": asdict(self.config)}
+        state = self._state(with_moments=not self.is_sharded)
+        if self.is_sharded:
+            state += gather_moments(self.optimizer, self.exchange)
         if self.ranks.is_first:
-            self.keeper.save_last(self.net.get_parameters(), self._state(), progress)
+            self.keeper.save_last(self.net.get_parameters(), state, progress)
         self.saved_step = self.step
 
-    def _state(self) -> list[ms.Parameter]:
+    def _state(self, with_moments: bool = True) -> list[ms.Parameter]:
         """What training needs besides the weights. Sums of gradients are empty after a step."""
-        names = {p.name for p in self.net.get_parameters()}
-        return [p for p in self.step_cell.get_parameters() if p.name not in names and "accumulated" not in p.name]
+        left_out = {p.name for p in self.net.get_parameters()}
+        if not with_moments:
+            left_out |= {p.name for p in (*self.optimizer.moment1, *self.optimizer.moment2)}
+        return [p for p in self.step_cell.get_parameters() if p.name not in left_out and "accumulated" not in p.name]
 
     def _checkpoint_to_resume(self, resume: str) -> tuple[Checkpoint | None, list[str]]:
         if resume == "never":
@@ -341,6 +348,8 @@ class Training:
 
     def _load(self, checkpoint: Checkpoint) -> None:
         load_weights(self.net, checkpoint)
+        if self.is_sharded:
+            drop_other_moments(checkpoint, self.optimizer)
         load_state(self._state(), checkpoint)
         self.step = self.saved_step = checkpoint.progress["step"]
         for entry in self.folder.read_metrics():

@@ -104,6 +104,22 @@ def test_two_processes_train_as_one_does(tmp_path):
 
 
 @pytest.mark.slow
+def test_sharded_optimizer_state_changes_nothing(tmp_path):
+    """Neither the run nor its checkpoint: it is resumed from with the state in one place, and the other way round."""
+    write_config(tmp_path, "tnt")
+    options = ["--train.batch_size", "8", "--schedule.cooldown_epochs", "1"]
+    alone = run(1, "alone", tmp_path, "--train.batch_size", "16", *options[2:])
+    sharded = run(2, "sharded", tmp_path, *options, "--optimizer.shard_state", "true")
+    assert_equal_runs(alone, sharded)
+    first_half = tmp_path / "sharded" / "net" / "checkpoints" / "step_000000020.ckpt"
+    whole = run(2, "whole", tmp_path, *options, "--resume", str(first_half))
+    assert_equal_runs((alone[0][20:], alone[1]), whole)
+    again = ["--optimizer.shard_state", "true", "--resume", str(tmp_path / "alone/net/checkpoints/step_000000020.ckpt")]
+    changed = ["--allow_changes"]  # of train.batch_size
+    assert_equal_runs((alone[0][20:], alone[1]), run(2, "again", tmp_path, *options, *again, *changed))
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("network", ["tnt", "t2t", "ptnt"])
 @pytest.mark.parametrize("num_ranks", [2, 4])
 def test_processes_train_as_one_does(tmp_path, network, num_ranks):

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -166,6 +167,30 @@ def test_wrong_input_starts_nothing(start):
     _, errors = launcher.communicate()
     assert (launcher.returncode, errors) == (2, "error: train.py: unknown option --wrong\n")
     assert not Path("output").exists()
+
+
+def test_waiting_for_host_0_can_be_stopped(start):
+    launcher = start("", "--nnodes", "2", "--node_rank", "1", "--master_addr", "no.such.host.invalid")
+    assert launcher.stdout.readline() == "waiting for host 0, no.such.host.invalid, to get an address\n"
+    launcher.send_signal(signal.SIGTERM)
+    _, errors = launcher.communicate()
+    assert (launcher.returncode, errors) == (128 + signal.SIGTERM, "")
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        ("--master_port PORT", "script.sh: --master_port: expected a port that is free on this host, PORT is in use"),
+        ("--nnodes 2 --node_rank 0 --master_addr 192.0.2.7", "script.sh: host 0, 192.0.2.7, is not this host"),
+    ],
+)
+def test_a_scheduler_that_cannot_listen_is_refused(start, argv, message):
+    with socket.socket() as other:
+        other.bind(("", 0))
+        other.listen()
+        port = str(other.getsockname()[1])
+        _, errors = start("", *argv.replace("PORT", port).split()).communicate()
+    assert errors.startswith(f"error: {message.replace('PORT', port)}")
 
 
 def test_a_second_launcher_in_the_folder_is_refused(start):

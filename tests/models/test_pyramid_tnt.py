@@ -76,7 +76,7 @@ def test_wrong_structure_is_refused():
         PyramidTNT(outer_heads=(3, 8, 16, 16))
     with pytest.raises(UserError, match="3 does not divide"):
         PyramidTNT(sr_ratios=(3, 2, 1, 1))
-    with pytest.raises(UserError, match="batch_norm: expected one of train, eval, frozen"):
+    with pytest.raises(UserError, match="batch_norm: expected one of train, synchronized, eval, frozen"):
         PyramidTNT(batch_norm="freeze")
 
 
