@@ -76,7 +76,7 @@ class AverageOverRanks(nn.Cell):
 
     Args:
         count: number of ranks.
-        in_order: one gradient after the other, for ranks whose graphs differ and would send them in orders of their own.
+        in_order: one gradient after the other, for ranks whose graphs differ and would choose orders of their own.
     """
 
     def __init__(self, count: int, in_order: bool = False):

@@ -46,8 +46,8 @@ PROFILED_STEPS = 5
 
 FREE_KEYS = (
     "device", "output", "limit_batches", "init_from", "data.root", "data.workers", "data.on_bad_image",
-    "optimizer.shard_state", "train.log_every", "train.eval_every", "train.save_every", "train.keep_checkpoints", "train.tensorboard",
-    "train.recompute",
+    "optimizer.shard_state", "train.log_every", "train.eval_every", "train.save_every", "train.keep_checkpoints",
+    "train.tensorboard", "train.recompute",
 )  # fmt: skip
 """What may differ when a run is resumed, because the weights do not depend on it."""
 

@@ -92,7 +92,14 @@ def test_a_run_that_ends_well(start):
 
 
 def test_the_rank_that_failed_is_named_and_the_others_end(start):
-    launcher = start("if rank == '1':\n    raise RuntimeError('out of luck')\nopen('waiting', 'w')\ntime.sleep(300)")
+    body = """
+while not os.path.exists("pids_0"):
+    time.sleep(0.1)
+if rank == "1":
+    raise RuntimeError("out of luck")
+time.sleep(300)
+"""
+    launcher = start(body)
     wait_for("pids_0", "pids_1")
     since = time.monotonic()
     output, errors = launcher.communicate()
