@@ -63,7 +63,8 @@ class ModelConfig:
 class DataConfig:
     """Which images, and how they reach the network.
 
-    On the command line `--data DIR` is short for `--data.root DIR`, with source 'folder' where digits are configured.
+    On the command line `--data DIR` is short for `--data.root DIR`, with source 'folder' where digits are configured,
+    and `--on_bad_image` for `--data.on_bad_image`.
 
     Args:
         source: 'digits' (embedded in scikit-learn), 'folder' (ImageNet layout), 'mindrecord' (such a folder, packed by
@@ -280,14 +281,15 @@ def parse_command_line(
         UserError: an unknown option, a wrong type, a missing positional argument, and all that `load_config` raises.
     """
     given_argv = list(sys.argv[1:] if argv is None else argv)
-    argv = [t.replace("--data", "--data.root", 1) if _is_data_option(t) else t for t in given_argv]
+    argv = [_long_name(token) for token in given_argv]
     hints = _flat_hints(Config) | get_type_hints(options)
     positional = [option.name for option in fields(options) if _is_positional(option)]
     _refuse_unknown_options(program, argv, hints, positional)
     try:
         path = _config_option(argv, default=os.path.relpath(_REPOSITORY / default_config))
         tree = _read(path)
-        if argv != given_argv and tree.get("data", {}).get("source") == "digits":  # which takes no folder
+        names_folder = any(token.partition("=")[0] == "--data" for token in given_argv)
+        if names_folder and tree.get("data", {}).get("source") == "digits":  # which takes no folder
             argv = ["--data.source", "folder", *argv]
         parser = _create_parser(
             prog=program,
@@ -313,6 +315,8 @@ def parse_command_line(
             raise UserError(f"{program}: expected {name.upper()}, got none; see --help")
     return config, options(**own), run_name(path)
 
+
+_SHORT_NAMES = {"--data": "--data.root", "--on_bad_image": "--data.on_bad_image"}
 
 # What a value must fulfil besides its type. Comparisons are written so that NaN fails.
 _POSITIVE = ("above 0", lambda value: 0 < value < float("inf"))
@@ -552,9 +556,10 @@ def _is_positional(option: Field) -> bool:
     return option.default is MISSING and option.default_factory is MISSING
 
 
-def _is_data_option(token: str) -> bool:
-    """Whether it is `--data DIR` or `--data=DIR`, short for the folder of the configured source."""
-    return token == "--data" or token.startswith("--data=")
+def _long_name(token: str) -> str:
+    """The token with its option's whole name where it is one of the short ones."""
+    option, equals, value = token.partition("=")
+    return _SHORT_NAMES.get(option, option) + equals + value
 
 
 def _refuse_unknown_options(program: str, argv: list[str], hints: dict[str, Any], positional: list[str]) -> None:

@@ -476,3 +476,10 @@ def test_help_lists_every_key(capsys, monkeypatch):
 def test_importing_is_light():
     code = "import sys; import src.config; sys.exit('mindspore' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, check=True, capture_output=True).stdout == b""
+
+
+def test_short_names_of_options():
+    config, _, _ = parse("--on_bad_image", "skip")
+    assert config.data.on_bad_image == "skip" and config.data.source == "digits"
+    config, _, _ = parse("--data=x", "--on_bad_image=error")
+    assert (config.data.root, config.data.source, config.data.on_bad_image) == ("x", "folder", "error")

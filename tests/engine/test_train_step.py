@@ -47,11 +47,14 @@ def batch_of(step, image_size=32):
     return images, rng.randint(0, CLASSES, BATCH).astype(np.int32)
 
 
-def train(kind, accumulate):
+def train(kind, accumulate, recompute=False):
     """Losses of the steps, and all weights and averages at the end."""
     ms.set_seed(1)
     name, arguments = NETWORKS[kind]
     net = create_model(name, **arguments, **RATES, attn_drop_rate=0.2)
+    if recompute:
+        for block in net.transformer_blocks():
+            block.recompute()
     optimizer, ema = AdamW(decay_groups(net, 0.05), 1e-3), Ema(net, 0.9)
     step_cell = TrainStep(net, create_loss(0.1), optimizer, 0.5, seed=3, accumulate=accumulate, ema=ema)
     losses = []
@@ -79,6 +82,15 @@ def test_accumulation_equals_the_whole_batch(kind, accumulate, whole):
     np.testing.assert_allclose(got_losses, losses, atol=1e-5)
     for name, value in parameters.items():
         np.testing.assert_allclose(got[name], value, atol=1e-5, err_msg=name)
+
+
+def test_recompute_changes_nothing(whole):
+    """The masks of dropout are the same in the second computation of a block."""
+    losses, parameters = whole("tnt")
+    got_losses, got = train("tnt", 1, recompute=True)
+    np.testing.assert_allclose(got_losses, losses, atol=1e-6)
+    for name, value in parameters.items():
+        np.testing.assert_allclose(got[name], value, atol=1e-6, err_msg=name)
 
 
 def test_pynative_equals_graph_mode(whole):
