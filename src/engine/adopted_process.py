@@ -3,8 +3,8 @@
     python3 -I -S adopted_process.py LAUNCHER NODE_RANK PYTHON PROGRAM [ARGUMENT ...]
 
 msrun ends when it has started everybody, and the kernel makes the launcher (process LAUNCHER) their parent. From then
-on the kernel also kills this process when the launcher dies, however that happens: nothing is left behind. Needs only
-Python's own library, because msrun starts it with whatever python3 is on the PATH.
+on it also kills this process when the launcher dies, however that happens: nothing is left behind. Needs only Python's
+own library, because msrun starts it with whatever python3 is on the PATH.
 """
 
 import ctypes
@@ -28,6 +28,7 @@ def main() -> None:
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != int(launcher):
         sys.exit("error: the launcher is gone")
+    os.kill(os.getpid(), signal.SIGSTOP)  # until the launcher has read who this is
     if os.environ["MS_ROLE"] == "MS_SCHED":
         # msrun starts a scheduler wherever it finds the address to be its own; one process alone needs none
         if node_rank != "0" or os.environ["MS_WORKER_NUM"] == "1":

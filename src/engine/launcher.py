@@ -194,7 +194,11 @@ def _start(plan: LaunchPlan) -> dict[int, int | None]:
         text=True,
         start_new_session=True,  # Ctrl-C is for this process alone
     )
-    ranks = {pid: _rank_of(pid) for pid in _children()}
+    ranks = {}
+    for pid in _children():
+        if os.WIFSTOPPED(os.waitpid(pid, os.WUNTRACED)[1]):  # as adopted_process.py does when it is adopted
+            ranks[pid] = _rank_of(pid)
+            os.kill(pid, signal.SIGCONT)
     missing = sorted(set(plan.ranks) - set(ranks.values()))
     if missing:
         raise RuntimeError(
@@ -314,12 +318,9 @@ def _children() -> list[int]:
 
 def _rank_of(pid: int) -> int | None:
     """None for the scheduler."""
-    try:
-        variables = Path(f"/proc/{pid}/environ").read_bytes().decode(errors="replace").split("\0")
-    except OSError:
-        return None
+    variables = Path(f"/proc/{pid}/environ").read_bytes().decode(errors="replace").split("\0")
     values = dict(variable.partition("=")[::2] for variable in variables)
-    return int(values["MS_NODE_ID"]) if values.get("MS_ROLE") == "MS_WORKER" else None
+    return int(values["MS_NODE_ID"]) if values["MS_ROLE"] == "MS_WORKER" else None
 
 
 def _reap() -> Iterator[tuple[int, int]]:
