@@ -98,9 +98,11 @@ class AdamW(nn.Optimizer):
         # ops.Adam adds epsilon before bias correction; scaled by sqrt(1 - beta2^t) it is the term after it
         eps = self.eps * ops.sqrt(1.0 - beta2_power)
         update = ops.partial(_update, self.adam, beta1_power, beta2_power, self.beta1, self.beta2, eps)
-        own = ()
-        for index in self.own:
-            own = own + (gradients[index],)
+        own = gradients
+        if self.broadcasts:
+            own = ()
+            for index in self.own:
+                own = own + (gradients[index],)
         result = self.map(update, lr, self.decays, self.own_parameters, self.moment1, self.moment2, own)
         if self.broadcasts:
             # all gradients first: what nobody needs here would not be computed, and the other ranks would wait for it

@@ -9,6 +9,9 @@ from src.errors import UserError
 
 DEVICES = ("Ascend", "GPU", "CPU")
 
+RECURSION_LIMIT = 10000
+"""MindSpore unrolls a loop over parameters as nested calls, of which it allows 1,000 otherwise."""
+
 
 def set_up_device(device: str | None, seed: int, uses_convolution: bool) -> list[str]:
     """Graph mode on `device`. Call once, before a network is built.
@@ -38,6 +41,7 @@ def set_up_device(device: str | None, seed: int, uses_convolution: bool) -> list
     if current_device() != device:  # MindSpore refuses any choice, even the same, once an operator has run
         ms.set_device(device)
     ms.set_seed(seed)
+    ms.set_recursion_limit(RECURSION_LIMIT)
     return lines
 
 
