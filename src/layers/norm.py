@@ -37,7 +37,8 @@ class BatchNorm2d(nn.BatchNorm2d):
             raise ValueError(f"batch_norm: expected one of {', '.join(BATCH_NORM_MODES)}, got {mode!r}")
         uses_batch = mode in ("train", "synchronized")
         super().__init__(channels, eps=1e-5, momentum=0.9, use_batch_statistics=None if uses_batch else False)
-        self.num_devices = get_group_size() if mode == "synchronized" and GlobalComm.INITED else 1
+        self.is_synchronized = mode == "synchronized"  # by the same arithmetic on any number of devices
+        self.num_devices = get_group_size() if self.is_synchronized and GlobalComm.INITED else 1
         if self.num_devices > 1:
             self.sum_over_devices = ops.AllReduce()
         if mode == "frozen":
@@ -45,18 +46,21 @@ class BatchNorm2d(nn.BatchNorm2d):
             self.beta.requires_grad = False
 
     def construct(self, x):
-        if self.num_devices > 1 and self.training:
+        if self.is_synchronized and self.training:
             return self.synchronized(x)
         return super().construct(x)
+
+    def total(self, values):
+        return self.sum_over_devices(values) if self.num_devices > 1 else values
 
     def synchronized(self, x):
         """Mean first, then the squares of what deviates from it: E[x^2] - E[x]^2 would lose digits."""
         per_channel = (1, -1, 1, 1)
         dtype, x = x.dtype, x.astype(mstype.float32)
         count = x.shape[0] * x.shape[2] * x.shape[3] * self.num_devices
-        mean = self.sum_over_devices(x.sum((0, 2, 3))) / count
+        mean = self.total(x.sum((0, 2, 3))) / count
         centered = x - mean.reshape(per_channel)
-        variance = self.sum_over_devices(ops.square(centered).sum((0, 2, 3))) / count
+        variance = self.total(ops.square(centered).sum((0, 2, 3))) / count
         share = self.momentum  # nn.BatchNorm2d turns the 0.9 it is given into the 0.1 of the new value
         new_mean = (1.0 - share) * self.moving_mean + share * ops.stop_gradient(mean)
         unbiased = ops.stop_gradient(variance) * (count / max(count - 1, 1))
