@@ -7,7 +7,6 @@ code, hands SIGTERM on, and leaves no process behind. See src/engine/adopted_pro
 """
 
 import ctypes
-import fcntl
 import math
 import os
 import shlex
@@ -17,7 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -41,6 +40,7 @@ from src.engine.launch_plan import (
 )
 from src.engine.stop_request import Stopped, StopRequest
 from src.errors import UserError
+from src.file_lock import file_lock
 
 SETTLE_SECONDS = 1.0
 """How long after the first failure the other ranks may still fail by themselves, to be named too."""
@@ -401,22 +401,9 @@ def _choose_port(script: str, options: LaunchOptions) -> int:
 # The run's folder.
 
 
-@contextmanager
-def _only_launcher(plan: LaunchPlan) -> Iterator[None]:
+def _only_launcher(plan: LaunchPlan) -> AbstractContextManager[None]:
     """Keeps a second launcher of this host out of the logs. (The run itself is locked by rank 0.)"""
-    try:
-        plan.logs.mkdir(parents=True, exist_ok=True)
-        file = (plan.logs / f".lock_{plan.node_rank}").open("a")
-    except OSError as error:
-        raise UserError(f"cannot write the run's folder {plan.logs}: {error}") from error
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise UserError(
-                f"another launch script is at work in {plan.logs}; wait for it, or choose another --output"
-            ) from None
-        yield
+    return file_lock(plan.logs / f".lock_{plan.node_rank}", f"another launch script is at work in {plan.logs}")
 
 
 def _set_old_logs_aside(plan: LaunchPlan) -> None:

@@ -1,16 +1,15 @@
 """The folder of a run: configuration, environment, log, metrics, curves, checkpoints."""
 
-import fcntl
 import json
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from src.errors import UserError
+from src.file_lock import file_lock
 
 
 class RunFolder:
@@ -49,29 +48,9 @@ class RunFolder:
         """Those before the last one, newest first."""
         return sorted(self.checkpoints.glob("step_*.ckpt"), reverse=True)
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Keeps other processes from training into the folder. The lock ends with the process, however that ends. (Some
-        network file systems have no locks; nothing is kept out there.)
-
-        Raises:
-            UserError: another process holds it, or the folder cannot be written.
-        """
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            file = (self.path / ".lock").open("a")
-        except OSError as error:
-            raise UserError(f"cannot write the run's folder {self.path}: {error}") from error
-        with file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise UserError(
-                    f"another process is training into {self.path}; wait for it, or choose another --output"
-                ) from None
-            except OSError:
-                pass
-            yield
+    def locked(self) -> AbstractContextManager[None]:
+        """Keeps other processes from training into the folder, see `file_lock`."""
+        return file_lock(self.path / ".lock", f"another process is training into {self.path}")
 
     def start(self, config: str, environment: dict[str, Any], overwrite: bool) -> None:
         """Makes the folder for a fresh run and saves what decides it.

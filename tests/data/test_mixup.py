@@ -8,6 +8,7 @@ from scipy import stats
 
 from src.data.mixup import Mix, Mixing, draw_box, mix_images
 from src.errors import UserError
+from tests.draws import Draws as FixedDraws
 
 RECIPE = {
     "mixup_alpha": 0.8,
@@ -20,19 +21,8 @@ RECIPE = {
 MIXUP, CUTMIX = {**RECIPE, "cutmix_alpha": 0.0}, {**RECIPE, "mixup_alpha": 0.0}
 
 
-class Draws:
-    """Stands for a generator: gives what it was told, one after the other, and checks the range of integers."""
-
-    def __init__(self, *values):
-        self.values = list(values)
-
-    def random(self):
-        return self.values.pop(0)
-
-    def integers(self, end):
-        value = self.values.pop(0)
-        assert 0 <= value < end
-        return value
+class Draws(FixedDraws):
+    """Also gives what this module draws besides."""
 
     def beta(self, a, b):
         alpha, value = self.values.pop(0)

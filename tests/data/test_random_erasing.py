@@ -7,21 +7,11 @@ import pytest
 
 from src.data.random_erasing import RandomErasing, draw_box
 from src.errors import UserError
+from tests.draws import Draws as FixedDraws
 
 
-class Draws:
-    """Stands for a generator: gives what it was told, one after the other, and checks the range of integers."""
-
-    def __init__(self, *values):
-        self.values = list(values)
-
-    def random(self):
-        return self.values.pop(0)
-
-    def integers(self, end):
-        value = self.values.pop(0)
-        assert 0 <= value < end
-        return value
+class Draws(FixedDraws):
+    """Also gives what this module draws besides."""
 
     def standard_normal(self, shape, dtype):
         return np.full(shape, 7, dtype)

@@ -11,6 +11,7 @@ from src.data.color_jitter import ColorJitter
 from src.data.rand_augment import RandAugment
 from src.data.transforms import EvalTransform, TrainTransform
 from src.errors import UserError
+from tests.draws import Draws
 
 BILINEAR, BICUBIC = Image.Resampling.BILINEAR, Image.Resampling.BICUBIC
 IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225), "in_channels": 3}
@@ -19,21 +20,6 @@ GREY = {"mean": (0.5,), "std": (0.25,), "in_channels": 1}
 PLAIN = {"rand_augment": None, "color_jitter": 0.0}
 CROP = {"crop_scale": (0.08, 1.0), "crop_ratio": (3 / 4, 4 / 3), "flip_prob": 0.5, **PLAIN}
 WHOLE = {"crop_scale": (1.0, 1.0), "crop_ratio": (1.0, 1.0), "flip_prob": 0.0, **PLAIN}
-
-
-class Draws:
-    """Stands for a generator: gives what it was told, one after the other, and checks the range of integers."""
-
-    def __init__(self, *values):
-        self.values = list(values)
-
-    def random(self):
-        return self.values.pop(0)
-
-    def integers(self, end):
-        value = self.values.pop(0)
-        assert 0 <= value < end
-        return value
 
 
 def grey(rows):
