@@ -1,15 +1,17 @@
-"""Writes a trained network for deployment: python export.py --checkpoint FILE --file_format MINDIR"""
+"""Writes a trained network for deployment: python export.py --checkpoint FILE --file_format MINDIR ONNX"""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 
 from src.engine.command import run_command  # first: it quiets MindSpore's log before MindSpore is imported
 
 from src.config import parse_command_line  # isort: skip
 from src.engine.run_folder import RunFolder
-from src.engine.trained_network import choose_checkpoint, open_trained_network
-from src.export import TOLERANCE, export_network
-from src.exported_file import ending_of, sidecar_of
+from src.engine.trained_network import at_image_size, choose_checkpoint, open_trained_network
+from src.errors import UserError
+from src.export import Export, Exporter, Form, check_form
+from src.exported_file import ENDINGS, ending_of, read_key, sidecar_of
 
 
 @dataclass
@@ -18,47 +20,87 @@ class ExportOptions:
 
     Args:
         checkpoint: file with the weights; the run's best checkpoint when null.
-        file_format: MINDIR, or AIR on Ascend.
-        file_name: of the file; export/<model> in the run's folder when null.
-        batch_size: the only batch size that the file takes; any when null.
+        file_format: one or several of MINDIR, ONNX, and AIR on Ascend.
+        file_name: of the file, with or without the ending; export/<model> in the run's folder when null. Sizes are
+            added where there are several.
+        image_size: one or several sides in pixels, a file each, position tables resized; the checkpoint's when empty.
+        batch_size: the only batch size that the files take; any when null.
+        precision: float32, or float16 for products and their weights.
+        pixels: files take uint8 pixels (B, H, W, C) and normalise them inside.
+        stages: files give the maps of these stages, counted from 0, in place of the logits.
+        encrypt_key_file: file with a key of 16, 24 or 32 bytes that encrypts MINDIR files (AES-GCM).
     """
 
     checkpoint: str | None = None
-    file_format: str = "MINDIR"
+    file_format: list[str] = field(default_factory=lambda: ["MINDIR"])
     file_name: str | None = None
+    image_size: list[int] = field(default_factory=list)
     batch_size: int | None = None
+    precision: str = "float32"
+    pixels: bool = False
+    stages: list[int] = field(default_factory=list)
+    encrypt_key_file: str | None = None
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     config, options, name = parse_command_line(
         "export.py",
-        "Writes a file for deployment, compares it with the network and describes it.",
+        "Writes files for deployment, compares each with the network and describes it.",
         ExportOptions,
         argv,
     )
     folder = RunFolder(config.output, name)
-    ending = ending_of(options.file_format)
+    key = read_key(options.encrypt_key_file) if options.encrypt_key_file else None
+    forms = [
+        Form(file_format, options.batch_size, options.precision, options.pixels, tuple(options.stages), key)
+        for file_format in dict.fromkeys(options.file_format)
+    ]
+    for form in forms:
+        ending_of(form.file_format)
     checkpoint = choose_checkpoint(options.checkpoint, folder)
     trained = open_trained_network(checkpoint, config)
     print(*trained.settings, f"{trained.card.model} from {checkpoint}", sep="\n")
-    export = export_network(
-        trained.net,
-        trained.card,
-        options.file_name or folder.export / (trained.card.model + ending),
-        options.file_format,
-        options.batch_size,
-        checkpoint,
-    )
-    batch = "any batch size" if options.batch_size is None else f"batch size {options.batch_size}"
-    print(f"wrote {export.path} ({export.num_bytes / 1e6:.1f} MB, {batch})")
+    stem = _stem(options, folder.export / trained.card.model)
+    for form in forms:
+        check_form(form, _output(stem, form, None))
+    for side in options.image_size or [None]:
+        sized = trained if side is None else at_image_size(trained, side)
+        exporter = Exporter(sized.net, sized.card, checkpoint)
+        for form in forms:
+            _tell(exporter.write(_output(stem, form, side if len(options.image_size) > 1 else None), form), form)
+
+
+def _stem(options: ExportOptions, default: Path) -> Path:
+    """The files' name without size and ending."""
+    path = Path(options.file_name or default)
+    if options.file_name is None or path.suffix not in ENDINGS.values():
+        return path
+    endings = [ending_of(file_format) for file_format in options.file_format]
+    if endings != [path.suffix]:
+        raise UserError(
+            f"{path}: the name of {' and '.join(options.file_format)} files must end in {' and '.join(endings)}; leave "
+            "the ending out, it is added"
+        )
+    return path.with_suffix("")
+
+
+def _output(stem: Path, form: Form, side: int | None) -> Path:
+    size = "" if side is None else f"_{side}"
+    return stem.with_name(f"{stem.name}{size}{ending_of(form.file_format)}")
+
+
+def _tell(export: Export, form: Form) -> None:
+    batch = "any batch size" if form.batch_size is None else f"batch size {form.batch_size}"
+    print(f"wrote {export.path} ({export.num_bytes / 1e6:.1f} MB, {form.precision}, {batch})")
     print(f"wrote {sidecar_of(export.path)} (labels, input, preprocessing)")
-    if export.comparison is None:
+    comparison = export.comparison
+    if comparison is None:
         print("not compared with the network: MindSpore cannot load AIR files back")
     else:
-        sizes = " and ".join(map(str, export.comparison.batch_sizes))
+        sizes = " and ".join(map(str, comparison.batch_sizes))
         print(
-            f"largest difference from the network: {export.comparison.largest_difference:.1e} "
-            f"at batch size {sizes} (allowed: {TOLERANCE:.0e})"
+            f"largest difference from the network ({comparison.measure}): {comparison.largest_difference:.1e} at batch "
+            f"size {sizes} (allowed: {comparison.allowed:.0e}; {comparison.runtime})"
         )
 
 

@@ -120,7 +120,8 @@ def measure(
     labels = ms.Tensor(np.arange(batch_size, dtype=np.int32) % max(net.num_classes, 1))
     if kind == "training":
         optimizer = AdamW(decay_groups(net, config.optimizer.weight_decay), config.optimizer.lr)
-        cell = TrainStep(net, create_loss(config.train.label_smoothing), optimizer, config.optimizer.clip_norm)
+        loss, clip_norm = create_loss(config.train.label_smoothing), config.optimizer.clip_norm
+        cell = TrainStep(net, loss, optimizer, clip_norm, batch_size=batch_size)
         inputs = (images, labels)
     else:
         cell, inputs = net.set_train(False), (images,)

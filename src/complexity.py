@@ -18,10 +18,11 @@ from functools import singledispatch
 from math import prod
 
 from mindspore import Parameter, nn
+from mindspore.nn.utils import no_init_parameters
 
 from src.layers.conv import Conv2d
 from src.layers.norm import BatchNorm2d
-from src.models import pyramid_tnt, t2t_blocks, tnt
+from src.models import create_model, pyramid_tnt, t2t_blocks, tnt
 from src.models.pyramid_tnt import NUM_WORDS, WORD_GRID, PyramidTNT
 from src.models.t2t_tokens import ConvolutionTokens, PatchTokens, TokenAttention, TokenPerformer, TokensToToken
 from src.models.t2t_vit import T2TViT, T2TViTDense
@@ -61,6 +62,22 @@ class Complexity:
     def total(self) -> int:
         """Multiply-adds of one image."""
         return sum(self.multiply_adds.values())
+
+
+def create_unfilled_model(name: str, image_size: tuple[int, int] | None = None, num_classes: int = 1000) -> nn.Cell:
+    """The variant `name` without values in its weights, which is all that `count` needs and takes no time to draw.
+
+    Args:
+        name: one of `list_models()`.
+        image_size: (height, width) in pixels; the variant's own when None.
+        num_classes: 0 for no head.
+
+    Raises:
+        UserError: an unknown name, or a size that the network does not take.
+    """
+    size = {} if image_size is None else {"image_size": image_size}
+    with no_init_parameters():
+        return create_model(name, num_classes=num_classes, **size)
 
 
 def count(net: nn.Cell) -> Complexity:

@@ -1,7 +1,8 @@
-"""Files for deployment: written by MindSpore's exporter, compared with the network, described by a sidecar.
+"""Files for deployment: written, loaded back and compared with the network, described by a sidecar.
 
-The sidecar `<file>.json` holds what a deployer needs besides the file: labels, input size, normalisation, resize rule.
-A file appears together with its sidecar and only after the comparison; a failed or interrupted export leaves nothing.
+The sidecar `<file>.json` holds what a deployer needs besides the file: labels, input, preparation of images, resize
+rule. A file appears together with its sidecar and only after the comparison; a failed or interrupted export leaves
+nothing.
 """
 
 import os
@@ -10,7 +11,7 @@ import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,32 +19,71 @@ import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn
 
+from src.data.transforms import normalize
 from src.engine.device import current_device
+from src.engine.prediction import softmax
 from src.errors import UserError
-from src.exported_file import ending_of, load_exported, sha256_of, sidecar_of
+from src.exported_file import ENCRYPTION, FEATURE_MAPS, LOGITS, ending_of, load_exported, sha256_of, sidecar_of
 from src.json_file import to_json
+from src.layers.cpu_form import native_forms
+from src.mixed_precision import Float32Output, store_half
 from src.model_card import ModelCard
+from src.models.feature_extractor import FeatureExtractor
+from src.models.pixel_input import PixelInput
+from src.onnx_export import build_onnx, check_onnx
 
-TOLERANCE = 1e-5
-"""Largest allowed difference of a logit."""
+PRECISIONS = ("float32", "float16")
+
+TOLERANCES = {
+    ("MINDIR", "float32"): 1e-5,
+    ("ONNX", "float32"): 1e-4,
+    ("MINDIR", "float16"): 1e-2,
+    ("ONNX", "float16"): 1e-2,
+}
+"""Largest allowed difference, see `Comparison`."""
 
 COMPARED_BATCH_SIZES = (1, 3)
 """At which a file for any batch size is compared."""
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """A file that was loaded back, and the network, on the same random images.
+class Form:
+    """What a file is to be.
 
     Attributes:
-        largest_difference: of any logit, absolute.
+        file_format: 'MINDIR', 'ONNX' or 'AIR'.
+        batch_size: the only one the file takes; None for any.
+        precision: 'float32', or 'float16' for matrix products and convolutions with their weights.
+        takes_pixels: the input is uint8 (B, H, W, C), normalised inside; else normalised float32 (B, C, H, W).
+        stages: the file gives the maps of these stages, see `FeatureExtractor`; the logits when empty.
+        key: encrypts the file (MINDIR only).
+    """
+
+    file_format: str = "MINDIR"
+    batch_size: int | None = None
+    precision: str = "float32"
+    takes_pixels: bool = False
+    stages: tuple[int, ...] = ()
+    key: bytes | None = None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A file that was loaded back, and the float32 network, on the same random images.
+
+    Attributes:
+        largest_difference: absolute, of what `measure` says.
+        measure: 'logits'; 'probabilities' in half precision; 'maps, relative to their largest value'.
+        allowed: the largest that is not refused.
         batch_sizes: what was compared.
-        device: where.
+        runtime: what ran the file, and where.
     """
 
     largest_difference: float
+    measure: str
+    allowed: float
     batch_sizes: tuple[int, ...]
-    device: str
+    runtime: str
 
 
 @dataclass(frozen=True)
@@ -61,71 +101,197 @@ class Export:
     comparison: Comparison | None
 
 
-def export_network(
-    net: nn.Cell,
-    card: ModelCard,
-    output: str | Path,
-    file_format: str = "MINDIR",
-    batch_size: int | None = None,
-    checkpoint: Path | None = None,
-) -> Export:
-    """Writes `net` and its sidecar, and replaces older ones.
-
-    Args:
-        net: images (B, in_channels, H, W) -> logits (B, K); put into evaluation mode.
-        card: describes `net`.
-        output: name of the file, with the ending of its format; its folder is made.
-        file_format: 'MINDIR' or 'AIR'.
-        batch_size: the only one the file takes; None for any.
-        checkpoint: where the weights come from, for the sidecar.
+def check_form(form: Form, output: Path) -> None:
+    """Refuses, before any work is done, a file that cannot be written here.
 
     Raises:
-        UserError: a format, batch size or output that does not work here, or a file that does not compute what the
-            network does. Nothing is left behind.
+        UserError: a format, precision, batch size, encryption or name that does not work.
     """
-    output = Path(output)
-    _check_request(output, file_format, batch_size)
-    net.set_train(False)
-    image_shape = (card.in_channels, *card.image_size)
-    try:
-        with _staging_folder(output) as staging:
-            file = staging / output.name
-            _write(net, (batch_size, *image_shape), file, file_format)
-            comparison = None
-            if file_format == "MINDIR":
-                comparison = _compare(net, file, image_shape, (batch_size,) if batch_size else COMPARED_BATCH_SIZES)
-            num_bytes = sum(path.stat().st_size for path in staging.rglob("*") if path.is_file())
-            description = {
-                "file": output.name,
-                "file_format": file_format,
-                "sha256": sha256_of(file),
-                **_describe(card, batch_size),
-                "checkpoint": checkpoint and {"file": checkpoint.name, "sha256": sha256_of(checkpoint)},
-                "mindspore": ms.__version__,
-                "comparison_with_network": comparison and vars(comparison),
-            }
-            sidecar_of(file).write_text(to_json(description), encoding="utf-8")
-            _publish(file, output)
-    except OSError as error:
-        raise UserError(f"cannot write {output}: {error.strerror or error}; nothing was exported") from error
-    return Export(output, num_bytes, comparison)
-
-
-def _check_request(output: Path, file_format: str, batch_size: int | None) -> None:
-    ending = ending_of(file_format)
+    ending = ending_of(form.file_format)
     if output.is_dir():
         raise UserError(f"{output} is a folder: give the name of the file, such as {output / f'model{ending}'}")
     if output.suffix != ending:
-        raise UserError(f"{output}: the name of a {file_format} file must end in {ending}")
-    if batch_size is not None and batch_size < 1:
-        raise UserError(f"batch_size: expected at least 1, got {batch_size}")
-    if file_format == "AIR" and current_device() != "Ascend":
+        raise UserError(f"{output}: the name of a {form.file_format} file must end in {ending}")
+    if form.batch_size is not None and form.batch_size < 1:
+        raise UserError(f"batch_size: expected at least 1, got {form.batch_size}")
+    if form.precision not in PRECISIONS:
+        raise UserError(f"precision: expected one of {', '.join(PRECISIONS)}, got {form.precision!r}")
+    if form.key is not None and form.file_format != "MINDIR":
+        raise UserError(f"{form.file_format} files cannot be encrypted: leave the key out, or write MINDIR")
+    if form.file_format == "ONNX":
+        check_onnx()
+    if form.file_format == "AIR" and current_device() != "Ascend":
         raise UserError(
             f"AIR files can be exported on Ascend only, not on {current_device()}; use --file_format MINDIR, which "
-            "works on every device"
+            "works on every device and which MindSpore Lite converts for Ascend (docs/deployment.md)"
         )
-    if file_format == "AIR" and batch_size is None:
+    if form.file_format == "AIR" and form.batch_size is None:
         raise UserError("AIR files are exported for one batch size: add --batch_size N")
+
+
+class Exporter:
+    """Writes one network in any number of forms.
+
+    Args:
+        net: images (B, in_channels, H, W) -> logits (B, K), float32; put into evaluation mode.
+        card: describes `net`.
+        checkpoint: where the weights come from, for the sidecars.
+    """
+
+    def __init__(self, net: nn.Cell, card: ModelCard, checkpoint: Path | None = None):
+        self.net, self.card, self.checkpoint = net.set_train(False), card, checkpoint
+        self._expected: dict[tuple, list[np.ndarray]] = {}
+
+    def write(self, output: str | Path, form: Form = Form()) -> Export:
+        """Writes a file and its sidecar, and replaces older ones.
+
+        Args:
+            output: name of the file, with the ending of its format; its folder is made.
+            form: what the file is to be.
+
+        Raises:
+            UserError: what `check_form` refuses, a stage that is not there, an output that cannot be written, or a file
+                that does not compute what the network does. Nothing is left behind.
+        """
+        output = Path(output)
+        check_form(form, output)
+        try:
+            with _staging_folder(output) as staging:
+                file = staging / output.name
+                if form.file_format == "ONNX":
+                    self._write_onnx(file, form)
+                else:
+                    net = self._assemble(form)
+                    with native_forms(net):
+                        _write_with_mindspore(net, self._input(form), file, form)
+                comparison = None if form.file_format == "AIR" else self._compare(file, form)
+                num_bytes = sum(path.stat().st_size for path in staging.rglob("*") if path.is_file())
+                description = {"file": output.name, "sha256": sha256_of(file), **self._describe(form, comparison)}
+                sidecar_of(file).write_text(to_json(description), encoding="utf-8")
+                _publish(file, output)
+        except OSError as error:
+            raise UserError(f"cannot write {output}: {error.strerror or error}; nothing was exported") from error
+        return Export(output, num_bytes, comparison)
+
+    def _maps_or_logits(self, net: nn.Cell, form: Form) -> nn.Cell:
+        return FeatureExtractor(net, form.stages) if form.stages else net
+
+    def _assemble(self, form: Form) -> nn.Cell:
+        """The graph of a file: in its precision, from its input, to its output."""
+        net = self.net
+        if form.precision == "float16":
+            net = self.card.create_network()
+            for target, source in zip(net.get_parameters(), self.net.get_parameters(), strict=True):
+                target.set_data(source)
+            store_half(net)
+        net = self._maps_or_logits(net, form)
+        if form.precision == "float16" and not form.stages:
+            net = Float32Output(net)  # maps are sums in float32 anyway
+        return (PixelInput(net, self.card.mean, self.card.std) if form.takes_pixels else net).set_train(False)
+
+    def _input(self, form: Form) -> Tensor:
+        channels, size = self.card.in_channels, self.card.image_size
+        if form.takes_pixels:
+            return Tensor(shape=[form.batch_size, *size, channels], dtype=ms.uint8)
+        return Tensor(shape=[form.batch_size, channels, *size], dtype=ms.float32)
+
+    def _write_onnx(self, file: Path, form: Form) -> None:
+        card = self.card
+        model = build_onnx(
+            self._maps_or_logits(self.net, form),
+            (card.in_channels, *card.image_size),
+            batch_size=form.batch_size,
+            precision=form.precision,
+            mean=card.mean if form.takes_pixels else None,
+            std=card.std if form.takes_pixels else None,
+        )
+        file.write_bytes(model.SerializeToString())
+
+    def _compare(self, file: Path, form: Form) -> Comparison:
+        run = load_exported(file, form.key)
+        batch_sizes = COMPARED_BATCH_SIZES if form.batch_size is None else (form.batch_size,)
+        differences = []
+        for batch_size in batch_sizes:
+            pixels, images = self._draw_images(batch_size)
+            outputs = run(pixels if form.takes_pixels else images)
+            outputs = outputs if isinstance(outputs, tuple) else (outputs,)
+            for got, expected in zip(outputs, self._expect(batch_size, form), strict=True):
+                differences.append(_difference(got, expected, form))
+        largest, allowed = float(np.max(differences)), TOLERANCES[form.file_format, form.precision]
+        if not largest <= allowed:  # NaN fails
+            raise UserError(
+                f"the exported file differs from the network by {largest:.1e} where {allowed:.0e} is allowed; "
+                "nothing was exported"
+            )
+        runtime = "ONNX Runtime, CPU" if form.file_format == "ONNX" else f"MindSpore, {current_device()}"
+        return Comparison(largest, _measure(form), allowed, batch_sizes, runtime)
+
+    def _draw_images(self, batch_size: int) -> tuple[np.ndarray, np.ndarray]:
+        """Random images: pixels (B, H, W, C) uint8, and the same normalised (B, C, H, W) float32."""
+        card = self.card
+        shape = (batch_size, *card.image_size, card.in_channels)
+        pixels = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+        mean, std = (np.asarray(values, np.float32).reshape(-1, 1, 1) for values in (card.mean, card.std))
+        return pixels, np.stack([normalize(image, mean, std) for image in pixels])
+
+    def _expect(self, batch_size: int, form: Form) -> list[np.ndarray]:
+        """What the float32 network computes of the images of `_draw_images`; once for all forms."""
+        key = (batch_size, form.stages)
+        if key not in self._expected:
+            outputs = self._maps_or_logits(self.net, form)(Tensor(self._draw_images(batch_size)[1]))
+            outputs = outputs if isinstance(outputs, tuple) else (outputs,)
+            self._expected[key] = [output.asnumpy() for output in outputs]
+        return self._expected[key]
+
+    def _describe(self, form: Form, comparison: Comparison | None) -> dict[str, Any]:
+        card, batch = self.card, form.batch_size
+        if form.takes_pixels:
+            layout, shape, dtype = "NHWC", [batch, *card.image_size, card.in_channels], "uint8"
+        else:
+            layout, shape, dtype = "NCHW", [batch, card.in_channels, *card.image_size], "float32"
+        shapes = [[batch, *output.shape[1:]] for output in self._expect(COMPARED_BATCH_SIZES[0], form)]
+        names = [f"map{i}" for i in range(len(shapes))] if form.stages else ["logits"]
+        return {
+            "file_format": form.file_format,
+            "input": {
+                "name": "images",
+                "layout": layout,
+                "shape": shape,
+                "dtype": dtype,
+                "normalized": not form.takes_pixels,
+            },
+            "output": {
+                "content": FEATURE_MAPS if form.stages else LOGITS,
+                "names": names,
+                "shapes": shapes,
+                "dtype": "float32",
+            },
+            "precision": form.precision,
+            "encryption": None if form.key is None else ENCRYPTION,
+            "model": card.to_dict(),
+            "checkpoint": self.checkpoint and {"file": self.checkpoint.name, "sha256": sha256_of(self.checkpoint)},
+            "mindspore": ms.__version__,
+            "comparison_with_network": comparison and asdict(comparison),
+        }
+
+
+def _measure(form: Form) -> str:
+    if form.stages:
+        return "maps, relative to their largest value"
+    return "logits" if form.precision == "float32" else "probabilities"
+
+
+def _difference(got: np.ndarray, expected: np.ndarray, form: Form) -> float:
+    if got.dtype != expected.dtype or got.shape != expected.shape:
+        raise UserError(
+            f"the exported file gives {got.dtype} {got.shape} where the network gives {expected.dtype} "
+            f"{expected.shape}; nothing was exported"
+        )
+    if form.stages:
+        return float(np.abs(got - expected).max() / np.abs(expected).max())
+    if form.precision != "float32":
+        got, expected = softmax(got), softmax(expected)
+    return float(np.abs(got - expected).max())
 
 
 @contextmanager
@@ -136,44 +302,20 @@ def _staging_folder(output: Path) -> Iterator[Path]:
         yield Path(staging)
 
 
-def _write(net: nn.Cell, input_shape: tuple[int | None, ...], file: Path, file_format: str) -> None:
+def _write_with_mindspore(net: nn.Cell, images: Tensor, file: Path, form: Form) -> None:
     """Exports to `file`; weights of more than 1 GB come into the folder <stem>_variables beside it."""
-    images = Tensor(shape=list(input_shape), dtype=ms.float32)
+    encryption = {} if form.key is None else {"enc_key": form.key, "enc_mode": ENCRYPTION}
     # MindSpore refuses spaces and letters beyond ASCII anywhere in the path. In the working directory, whatever else it
     # drops there disappears with the temporary folder.
     name = re.sub(r"[^0-9A-Za-z@_.:-]", "_", file.stem)
     before = os.getcwd()
     os.chdir(file.parent)
     try:
-        ms.export(net, images, file_name=name + file.suffix, file_format=file_format)
+        ms.export(net, images, file_name=name + file.suffix, file_format=form.file_format, **encryption)
     finally:
         os.chdir(before)
     split = file.with_name(f"{name}_graph{file.suffix}")
     os.replace(split if split.exists() else file.with_name(name + file.suffix), file)
-
-
-def _compare(net: nn.Cell, file: Path, image_shape: tuple[int, int, int], batch_sizes: tuple[int, ...]) -> Comparison:
-    run = load_exported(file)
-    rng = np.random.default_rng(0)
-    differences = []
-    for batch_size in batch_sizes:
-        images = rng.standard_normal((batch_size, *image_shape), dtype=np.float32)
-        differences.append(np.abs(run(images) - net(Tensor(images)).asnumpy()).max())
-    largest = float(np.max(differences))
-    if not largest <= TOLERANCE:  # NaN fails
-        raise UserError(
-            f"the exported file differs from the network by {largest:.1e} where {TOLERANCE:.0e} is allowed; "
-            "nothing was exported"
-        )
-    return Comparison(largest, batch_sizes, current_device())
-
-
-def _describe(card: ModelCard, batch_size: int | None) -> dict[str, Any]:
-    return {
-        "input": {"layout": "NCHW", "shape": [batch_size, card.in_channels, *card.image_size], "dtype": "float32"},
-        "output": {"content": "logits", "shape": [batch_size, len(card.classes)], "dtype": "float32"},
-        "model": card.to_dict(),
-    }
 
 
 def _publish(file: Path, output: Path) -> None:

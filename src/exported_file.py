@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import mindspore as ms
 import numpy as np
@@ -13,8 +14,15 @@ from mindspore import Tensor, nn
 
 from src.errors import UserError
 from src.model_card import ModelCard
+from src.onnx_export import load_onnx
 
-ENDINGS = {"MINDIR": ".mindir", "AIR": ".air"}
+ENDINGS = {"MINDIR": ".mindir", "AIR": ".air", "ONNX": ".onnx"}
+
+LOGITS, FEATURE_MAPS = "logits", "feature maps"
+"""What a file can compute."""
+
+ENCRYPTION = "AES-GCM"
+KEY_SIZES = (16, 24, 32)
 
 
 @dataclass(frozen=True)
@@ -24,10 +32,19 @@ class Sidecar:
     Attributes:
         card: labels and preparation of the input.
         batch_size: the only one the file takes; None for any.
+        takes_pixels: the input is uint8 (B, H, W, C) as it comes from the centre crop, and the file normalises; else it
+            is normalised float32 (B, C, H, W).
+        precision: of the products inside, 'float32' or 'float16'; what goes in and comes out is the same in both.
+        content: what comes out, `LOGITS` or `FEATURE_MAPS`.
+        encryption: `ENCRYPTION` where the file can be loaded with its key only, or None.
     """
 
     card: ModelCard
     batch_size: int | None
+    takes_pixels: bool
+    precision: str
+    content: str
+    encryption: str | None
 
 
 def ending_of(file_format: str) -> str:
@@ -53,6 +70,25 @@ def sha256_of(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+def read_key(path: str | Path) -> bytes:
+    """The key of an encrypted file: 16, 24 or 32 bytes, a newline at the end not counted.
+
+    Raises:
+        UserError: no such file, or another number of bytes.
+    """
+    try:
+        key = Path(path).read_bytes()
+    except OSError as error:
+        raise UserError(f"cannot read key file {path}: {error.strerror}") from error
+    if len(key) not in KEY_SIZES:
+        key = key.removesuffix(b"\n").removesuffix(b"\r")
+    if len(key) not in KEY_SIZES:
+        raise UserError(
+            f"key file {path}: expected 16, 24 or 32 bytes, got {len(key)}; 'head -c 16 /dev/urandom > FILE' makes one"
+        )
+    return key
+
+
 def read_sidecar(path: str | Path) -> Sidecar:
     """Reads the description of an exported file and makes sure that it is this file's.
 
@@ -71,25 +107,49 @@ def read_sidecar(path: str | Path) -> Sidecar:
     try:
         content = json.loads(sidecar.read_text(encoding="utf-8"))
         card = ModelCard.from_dict(content["model"], str(sidecar))
-        batch_size, sha256 = content["input"]["shape"][0], content["sha256"]
+        description = Sidecar(
+            card,
+            batch_size=content["input"]["shape"][0],
+            takes_pixels=content["input"]["dtype"] == "uint8",
+            precision=content["precision"],
+            content=content["output"]["content"],
+            encryption=content["encryption"],
+        )
+        sha256 = content["sha256"]
     except (ValueError, KeyError, TypeError, IndexError) as error:
         raise UserError(f"{sidecar} is damaged or was not written by export.py; export again") from error
     if sha256 != sha256_of(path):
         raise UserError(f"{path} is damaged, or not the file that {sidecar.name} describes; export again")
-    return Sidecar(card, batch_size)
+    return description
 
 
-def load_exported(path: str | Path) -> Callable[[np.ndarray], np.ndarray]:
-    """An exported file as a function: images (B, C, H, W) float32 -> logits (B, K) float32.
+def load_exported(path: str | Path, key: bytes | None = None) -> Callable[[np.ndarray], Any]:
+    """An exported file as a function of a batch of what its input is, which returns its logits (B, K) float32.
+
+    A file of feature maps returns them all, a tuple of (B, C, H, W) float32.
+
+    Args:
+        path: the file, with the ending of its format.
+        key: of an encrypted file.
 
     Raises:
-        UserError: MindSpore cannot load files of this kind, or not this one.
+        UserError: files of this kind cannot be run here, or not this one, or it is encrypted with another key.
     """
     path = Path(path)
+    if path.suffix == ENDINGS["ONNX"]:
+        return load_onnx(path)
     if path.suffix != ENDINGS["MINDIR"]:
-        raise UserError(f"{path} cannot be run here: expected a MINDIR file, with the ending {ENDINGS['MINDIR']}")
+        expected = " or ".join(ENDINGS[name] for name in ("MINDIR", "ONNX"))
+        raise UserError(f"{path} cannot be run here: expected a file with the ending {expected}")
+    decryption = {} if key is None else {"dec_key": key, "dec_mode": ENCRYPTION}
     try:
-        cell = nn.GraphCell(ms.load(str(path)))
+        cell = nn.GraphCell(ms.load(str(path), **decryption))
     except RuntimeError as error:
-        raise UserError(f"{path} is not a MINDIR file that MindSpore {ms.__version__} can load") from error
-    return lambda images: cell(Tensor(images)).asnumpy()
+        reason = "that is not encrypted" if key is None else "encrypted with this key"
+        raise UserError(f"{path} is not a MINDIR file {reason} that MindSpore {ms.__version__} can load") from error
+
+    def run(batch: np.ndarray) -> Any:
+        outputs = cell(Tensor(batch))
+        return tuple(map(Tensor.asnumpy, outputs)) if isinstance(outputs, tuple) else outputs.asnumpy()
+
+    return run

@@ -40,6 +40,32 @@ def set_precision(net: nn.Cell, precision: str, device: str) -> None:
     _set(net, HALF_TYPES[precision])
 
 
+class Float32Output(nn.Cell):
+    """Any network, its output as float32; parameters keep the names they have in it."""
+
+    def __init__(self, net: nn.Cell):
+        super().__init__(auto_prefix=False)
+        self.net = net
+
+    def construct(self, x):
+        return self.net(x).astype(mstype.float32)
+
+
+def store_half(net: nn.Cell) -> None:
+    """`set_precision` to float16 for a network that is not trained further: weights of its products are float16 too."""
+    _set(net, mstype.float16)
+    _store_half(net)
+
+
+def _store_half(cell: nn.Cell) -> None:
+    if isinstance(cell, _HALF):
+        for parameter in cell.get_parameters():
+            parameter.set_dtype(mstype.float16)
+    elif not isinstance(cell, _FLOAT32):
+        for part in cell.cells():
+            _store_half(part)
+
+
 def _set(cell: nn.Cell, dtype) -> None:
     if isinstance(cell, _FLOAT32):
         cell.to_float(mstype.float32)

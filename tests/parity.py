@@ -77,7 +77,9 @@ def create_step(case: Case, net: nn.Cell) -> TrainStep:
     """The shipped training step with the recipe's decay groups and the case's settings."""
     adamw = case.meta["adamw"]
     optimizer = AdamW(decay_groups(net, adamw["weight_decay"]), adamw["lr"], 0.0, *adamw["betas"], adamw["eps"])
-    step = TrainStep(net, create_loss(adamw["label_smoothing"]), optimizer, adamw["clip"])
+    step = TrainStep(
+        net, create_loss(adamw["label_smoothing"]), optimizer, adamw["clip"], batch_size=case.meta["input"][0]
+    )
     net.set_train(bool(case.meta.get("train_mode")))
     return step
 
@@ -106,7 +108,7 @@ def check_gradients(case: Case) -> None:
     """Loss, the norm of every gradient, and the first entries of each."""
     net = case.build()
     optimizer = AdamW(decay_groups(net, 0.0), 0.0)
-    step = TrainStep(net, create_loss(), optimizer)
+    step = TrainStep(net, create_loss(), optimizer, batch_size=case.meta["input"][0])
     net.set_train(bool(case.meta.get("train_mode")))
     loss, gradients = _Gradients(step)(case.images(), case.labels())
     assert abs(float(loss.asnumpy()) - float(case.arrays["loss"])) < 1e-4

@@ -42,7 +42,15 @@ def build(decay=0.9, warmup=False, accumulate=1, scaled=False):
     ema = Ema(net, decay, warmup)
     optimizer = AdamW(net.trainable_params(), 0.05)
     loss_scale = LossScale(2.0**10) if scaled else None
-    step = TrainStep(net, create_loss(), optimizer, accumulate=accumulate, loss_scale=loss_scale, ema=ema)
+    step = TrainStep(
+        net,
+        create_loss(),
+        optimizer,
+        batch_size=len(BATCHES[0][0]),
+        accumulate=accumulate,
+        loss_scale=loss_scale,
+        ema=ema,
+    )
     return net, ema, step
 
 

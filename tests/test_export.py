@@ -19,7 +19,7 @@ from src.checkpoint import save_checkpoint
 from src.engine.command import run_command
 from src.engine.device import set_up_device
 from src.errors import UserError
-from src.export import COMPARED_BATCH_SIZES, export_network
+from src.export import COMPARED_BATCH_SIZES, Exporter, Form
 from src.exported_file import load_exported, read_sidecar, sha256_of, sidecar_of
 from src.model_card import ModelCard
 
@@ -84,7 +84,7 @@ def refuse(capfd, *argv: str) -> str:
 def test_any_batch_size_in_a_fresh_process(family, tmp_path):
     card = CARDS[family]
     net = create_network(card)
-    written = export_network(net, card, tmp_path / "out" / "net.mindir")
+    written = Exporter(net, card).write(tmp_path / "out" / "net.mindir")
     assert written.comparison.largest_difference <= 1e-5
     assert written.comparison.batch_sizes == COMPARED_BATCH_SIZES == (1, 3)
     images = {str(size): draw_images(card, size) for size in COMPARED_BATCH_SIZES}
@@ -112,12 +112,19 @@ def test_command_exports_the_best_checkpoint_of_the_run(tmp_path, capsys):
     assert sorted(tmp_path.iterdir()) == [tmp_path / "output"]
     text = capsys.readouterr().out
     assert f"wrote {path.relative_to(tmp_path)} (" in text and "batch size 2" in text
-    assert "largest difference from the network: 0.0e+00 at batch size 2" in text
+    assert "largest difference from the network (logits): 0.0e+00 at batch size 2 (allowed: 1e-05" in text
 
     content = json.loads(sidecar_of(path).read_text(encoding="utf-8"))
     assert content["sha256"] == sha256_of(path)
     assert content["checkpoint"] == {"file": "best.ckpt", "sha256": sha256_of(checkpoint)}
-    assert content["input"] == {"layout": "NCHW", "shape": [2, 3, 32, 16], "dtype": "float32"}
+    assert content["input"] == {
+        "name": "images",
+        "layout": "NCHW",
+        "shape": [2, 3, 32, 16],
+        "dtype": "float32",
+        "normalized": True,
+    }
+    assert content["output"] == {"content": "logits", "names": ["logits"], "shapes": [[2, 3]], "dtype": "float32"}
     assert content["mindspore"] == ms.__version__ and content["file_format"] == "MINDIR"
     assert content["comparison_with_network"]["largest_difference"] <= 1e-5
     model = content["model"]
@@ -164,7 +171,10 @@ def test_command_refuses_in_one_line_and_leaves_nothing(tmp_path, capfd):
         (["--checkpoint", "none.ckpt"], "none.ckpt does not exist"),
         (["--checkpoint", "cut.ckpt"], "cut.ckpt is not a readable MindSpore checkpoint"),
         (["--checkpoint", "a.ckpt", "--file_format", "MINDR"], "unknown file format 'MINDR'; did you mean MINDIR?"),
-        (["--checkpoint", "a.ckpt", "--file_format", "tflite"], "unknown file format 'tflite'; known: MINDIR, AIR"),
+        (
+            ["--checkpoint", "a.ckpt", "--file_format", "tflite"],
+            "unknown file format 'tflite'; known: MINDIR, AIR, ONNX",
+        ),
         (["--checkpoint", "a.ckpt", "--file_format", "AIR"], "on Ascend only, not on CPU; use --file_format MINDIR"),
         (["--checkpoint", "a.ckpt", "--file_name", "folder.mindir"], "folder.mindir is a folder: give the name of"),
         (["--checkpoint", "a.ckpt", "--file_name", "x.air"], "x.air: the name of a MINDIR file must end in .mindir"),
@@ -180,13 +190,13 @@ def test_command_refuses_in_one_line_and_leaves_nothing(tmp_path, capfd):
 
 @pytest.mark.parametrize("error", [1e-3, np.nan])
 def test_a_file_that_computes_something_else_is_not_published(error, tmp_path, monkeypatch):
-    def load_wrong(path):
+    def load_wrong(path, key=None):
         run = load_exported(path)
         return lambda images: run(images) + np.float32(error)
 
     monkeypatch.setattr(export, "load_exported", load_wrong)
     with pytest.raises(UserError, match="differs from the network by (1.0e-03|nan) where 1e-05 is allowed"):
-        export_network(create_toy(), TOY_CARD, tmp_path / "new" / "x.mindir")
+        Exporter(create_toy(), TOY_CARD).write(tmp_path / "new" / "x.mindir")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -196,7 +206,7 @@ def test_a_file_that_computes_something_else_is_not_published(error, tmp_path, m
 )
 def test_a_failed_or_interrupted_export_leaves_the_old_file(problem, raised, tmp_path, monkeypatch):
     path = tmp_path / "x.mindir"
-    export_network(create_toy(), TOY_CARD, path)
+    Exporter(create_toy(), TOY_CARD).write(path)
     before = {file: file.read_bytes() for file in tmp_path.iterdir()}
 
     def write_half(*args, file_name, **kwargs):
@@ -205,7 +215,7 @@ def test_a_failed_or_interrupted_export_leaves_the_old_file(problem, raised, tmp
 
     monkeypatch.setattr(ms, "export", write_half)
     with pytest.raises(raised):
-        export_network(create_toy(), TOY_CARD, path)
+        Exporter(create_toy(), TOY_CARD).write(path)
     assert {file: file.read_bytes() for file in tmp_path.iterdir()} == before
     assert os.getcwd() == str(tmp_path)
     assert read_sidecar(path).card == TOY_CARD
@@ -214,7 +224,7 @@ def test_a_failed_or_interrupted_export_leaves_the_old_file(problem, raised, tmp
 def test_any_characters_in_the_path_and_the_usual_permissions(tmp_path):
     path = tmp_path / "my models" / "网络 (1).mindir"
     net = create_toy()
-    export_network(net, TOY_CARD, os.path.relpath(path))
+    Exporter(net, TOY_CARD).write(os.path.relpath(path))
     images = draw_images(TOY_CARD, 2)
     np.testing.assert_array_equal(load_exported(path)(images), net(Tensor(images)).asnumpy())
     (tmp_path / "new file").write_text("")
@@ -226,7 +236,7 @@ def test_weights_in_files_of_their_own(tmp_path, monkeypatch):
     path = tmp_path / "big one.mindir"
     for _ in range(2):  # the second replaces the first
         net = create_toy()
-        written = export_network(net, TOY_CARD, path)
+        written = Exporter(net, TOY_CARD).write(path)
         assert sorted(file.name for file in tmp_path.iterdir()) == [
             "big one.mindir",
             "big one.mindir.json",
@@ -245,16 +255,16 @@ def test_air_is_written_on_ascend_for_one_batch_size(tmp_path, monkeypatch):
     monkeypatch.setattr(export, "current_device", lambda: "Ascend")
     shapes = []
 
-    def write(net, images, file_name, file_format):
+    def write(net, images, file_name, file_format, **encryption):
         assert file_format == "AIR"
         shapes.append(tuple(images.shape))
         Path(file_name).write_bytes(b"air")
 
     monkeypatch.setattr(ms, "export", write)
     with pytest.raises(UserError, match="add --batch_size N"):
-        export_network(create_toy(), TOY_CARD, tmp_path / "x.air", "AIR")
-    written = export_network(create_toy(), TOY_CARD, tmp_path / "x.air", "AIR", batch_size=2)
+        Exporter(create_toy(), TOY_CARD).write(tmp_path / "x.air", Form("AIR"))
+    written = Exporter(create_toy(), TOY_CARD).write(tmp_path / "x.air", Form("AIR", batch_size=2))
     assert written.comparison is None and shapes == [(2, 3, 4, 4)]
     assert json.loads((tmp_path / "x.air.json").read_text())["comparison_with_network"] is None
-    with pytest.raises(UserError, match="x.air cannot be run here: expected a MINDIR file"):
+    with pytest.raises(UserError, match="x.air cannot be run here: expected a file with the ending .mindir or .onnx"):
         load_exported(tmp_path / "x.air")

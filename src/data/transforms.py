@@ -174,11 +174,18 @@ class EvalTransform:
 
     def __call__(self, image: Image.Image) -> np.ndarray:
         """Pillow image -> (C, H, W) float32."""
+        return normalize(self._cropped(image), self._mean, self._std)
+
+    def pixels(self, image: Image.Image) -> np.ndarray:
+        """Pillow image -> (H, W, C) uint8, before normalisation; may be read-only."""
+        pixels = np.asarray(self._cropped(image))
+        return pixels[..., None] if pixels.ndim == 2 else pixels  # (H, W, C)
+
+    def _cropped(self, image: Image.Image) -> Image.Image:
         image = to_mode(image, self._mode)
         image = cut_elongated(image, self.resize_size)
         image = resize_to_cover(image, self.resize_size)
-        image = center_crop(image, self.size)
-        return normalize(image, self._mean, self._std)
+        return center_crop(image, self.size)
 
 
 class TrainTransform:

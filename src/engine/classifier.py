@@ -8,9 +8,10 @@ import numpy as np
 from mindspore import Tensor
 
 from src.config import Config
-from src.engine.trained_network import open_trained_network, set_up_device_for
+from src.engine.run_folder import RunFolder
+from src.engine.trained_network import choose_checkpoint, open_trained_network, set_up_device_for
 from src.errors import UserError
-from src.exported_file import load_exported, read_sidecar
+from src.exported_file import ENDINGS, LOGITS, load_exported, read_key, read_sidecar
 from src.model_card import ModelCard
 
 BATCH_SIZE = 16
@@ -21,14 +22,16 @@ class Classifier:
     """Wherever the network comes from.
 
     Attributes:
-        run: images (B, in_channels, H, W) float32 -> logits (B, K) float32.
+        run: images (B, in_channels, H, W) float32, or pixels (B, H, W, in_channels) uint8 -> logits (B, K) float32.
         card: labels, and how images are prepared.
         fixed_batch_size: the only B that `run` takes; None for any.
+        takes_pixels: `run` normalises by itself, and takes pixels.
     """
 
     run: Callable[[np.ndarray], np.ndarray]
     card: ModelCard
     fixed_batch_size: int | None = None
+    takes_pixels: bool = False
 
     def batch_size(self, wanted: int | None, num_images: int) -> int:
         """Images a step: what is `wanted`, or 16, but no more than there are; or the fixed one.
@@ -46,14 +49,51 @@ class Classifier:
         return fixed
 
 
+def open_classifier(
+    model_file: str | None, key_file: str | None, checkpoint: str | None, config: Config, folder: RunFolder
+) -> Classifier:
+    """What the options of a command name: an exported file, perhaps with its key, a checkpoint, or the run's best one.
+
+    Raises:
+        UserError: options that exclude each other, or as `open_model_file` and `open_checkpoint` do.
+    """
+    if model_file is not None and checkpoint is not None:
+        raise UserError("--model_file and --checkpoint were both given: give one of them")
+    if model_file is None and key_file is not None:
+        raise UserError("--decrypt_key_file is for an encrypted file: add --model_file FILE.mindir")
+    if model_file is None:
+        return open_checkpoint(choose_checkpoint(checkpoint, folder), config)
+    return open_model_file(Path(model_file), config, None if key_file is None else read_key(key_file))
+
+
 def open_checkpoint(path: Path, config: Config) -> Classifier:
     """Raises: UserError, as `open_trained_network` does."""
     trained = open_trained_network(path, config)
     return Classifier(lambda images: trained.net(Tensor(images)).asnumpy(), trained.card)
 
 
-def open_model_file(path: Path, config: Config) -> Classifier:
-    """Raises: UserError, as `read_sidecar` and `load_exported` do, or the device is not there."""
+def open_model_file(path: Path, config: Config, key: bytes | None = None) -> Classifier:
+    """An exported file that gives logits, ready to run.
+
+    Args:
+        path: MINDIR or ONNX file with its sidecar.
+        config: chooses the device.
+        key: decrypts the file.
+
+    Raises:
+        UserError: as `read_sidecar` and `load_exported` do, the file gives other things than logits, its key is missing
+            or not needed, or the device is not there.
+    """
+    if path.suffix == ENDINGS["AIR"]:
+        raise UserError(f"{path}: MindSpore cannot load AIR files, only write them; use a MINDIR or ONNX file")
     sidecar = read_sidecar(path)
+    if sidecar.content != LOGITS:
+        raise UserError(f"{path} gives {sidecar.content}, predictions need {LOGITS}; export without --stages")
+    if sidecar.encryption is not None and key is None:
+        raise UserError(f"{path} is encrypted: add --decrypt_key_file FILE with the key it was exported with")
+    if sidecar.encryption is None and key is not None:
+        raise UserError(f"{path} is not encrypted: leave --decrypt_key_file out")
+    if path.suffix == ENDINGS["ONNX"] and config.device not in (None, "CPU"):
+        raise UserError(f"{path}: ONNX files run on CPU here, got --device {config.device}; use a MINDIR file for it")
     set_up_device_for(sidecar.card, config)
-    return Classifier(load_exported(path), sidecar.card, sidecar.batch_size)
+    return Classifier(load_exported(path, key), sidecar.card, sidecar.batch_size, sidecar.takes_pixels)

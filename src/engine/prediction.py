@@ -5,7 +5,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -100,9 +99,11 @@ def predict_images(
         image_size=card.image_size, mean=card.mean, std=card.std, in_channels=card.in_channels, crop_pct=card.crop_pct
     )
 
+    prepare = transform.pixels if classifier.takes_pixels else transform
+
     def load(file: Path) -> tuple[Path, np.ndarray | None, str]:
         try:
-            return file, transform(read_image(file)), ""
+            return file, prepare(read_image(file)), ""
         except UserError as error:
             return file, None, str(error)
 
@@ -112,8 +113,8 @@ def predict_images(
         readable = [(file, image) for file, image, _ in chunk if image is not None]
         if not readable:
             continue
-        images = np.zeros((batch_size, card.in_channels, *card.image_size), np.float32)
-        images[: len(readable)] = [image for _, image in readable]
+        images = np.stack([image for _, image in readable])
+        images = np.pad(images, [(0, batch_size - len(images)), (0, 0), (0, 0), (0, 0)])
         logits = classifier.run(images)[: len(readable)]
         if not np.isfinite(logits).all():
             raise UserError("the network's outputs are not finite: its weights are damaged or its training diverged")
@@ -127,17 +128,3 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     values = logits.astype(np.float64)
     values = np.exp(values - values.max(axis=1, keepdims=True))
     return values / values.sum(axis=1, keepdims=True)
-
-
-def to_dict(predictions: Iterable[Prediction], skipped: Iterable[Skipped]) -> dict[str, Any]:
-    """Plain values for JSON."""
-    return {
-        "images": [
-            {
-                "file": str(prediction.file),
-                "predictions": [{"label": label, "probability": share} for label, share in prediction.top],
-            }
-            for prediction in predictions
-        ],
-        "skipped": [{"file": str(item.file), "reason": item.reason} for item in skipped],
-    }

@@ -22,8 +22,8 @@ class PredictionTable:
     """
 
     def __init__(self, files: Sequence[Path], labels: Sequence[str], columns: int | None = None) -> None:
-        self._file = max(_width(_printable(text)) for text in ("file", *map(str, files)))
-        self._label = max(_width(_printable(text)) for text in ("label", *labels))
+        self._file = max(_width(printable(text)) for text in ("file", *map(str, files)))
+        self._label = max(_width(printable(text)) for text in ("label", *labels))
         if columns is not None:
             free = max(columns - len(RANK) - len(PROBABILITY) - 3 * len(GAP), 2 * NARROWEST)
             self._label = min(self._label, max(free // 2, free - self._file))
@@ -40,8 +40,8 @@ class PredictionTable:
         ]
 
     def _row(self, file: str, rank: str, label: str, probability: str) -> str:
-        file = _fit(_printable(file)[::-1], self._file)[::-1]
-        label = _fit(_printable(label), self._label)
+        file = _fit(printable(file)[::-1], self._file)[::-1]
+        label = _fit(printable(label), self._label)
         return GAP.join(
             (
                 file + " " * (self._file - _width(file)),
@@ -52,7 +52,8 @@ class PredictionTable:
         )
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
+    """`text` with a question mark for each character that has no picture, such as a line end."""
     return "".join(character if character.isprintable() else "?" for character in text)
 
 

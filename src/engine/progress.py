@@ -40,7 +40,8 @@ class Progress:
         self._bar.close()
 
 
-def print_line(line: str) -> None:
+def print_line(line: str, to_stderr: bool = False) -> None:
     """Prints a line above the bars that are on the terminal."""
-    tqdm.write(line, file=sys.stdout)
-    sys.stdout.flush()
+    stream = sys.stderr if to_stderr else sys.stdout
+    tqdm.write(line, file=stream)
+    stream.flush()

@@ -5,7 +5,8 @@ from mindspore import Parameter, ParameterTuple, Tensor, nn, ops
 from mindspore import dtype as mstype
 
 from src.ema import Ema
-from src.layers.random_mask import mask_state, number_masks, step_key
+from src.layers.random_mask import step_key
+from src.layers.step_masks import StepMasks
 from src.loss_scale import LossScale, all_finite
 from src.optimizer import ClipByGlobalNorm
 
@@ -48,6 +49,7 @@ class TrainStep(nn.Cell):
         loss: (logits, targets) -> scalar.
         optimizer: over `net`'s trainable parameters.
         clip_norm: largest global norm of the gradients; no clipping when None.
+        batch_size: images of a call.
         seed: of the masks.
         accumulate: calls that make a step.
         loss_scale: for float16.
@@ -63,6 +65,7 @@ class TrainStep(nn.Cell):
         optimizer: nn.Optimizer,
         clip_norm: float | None = None,
         *,
+        batch_size: int,
         seed: int = 0,
         accumulate: int = 1,
         loss_scale: LossScale | None = None,
@@ -72,12 +75,12 @@ class TrainStep(nn.Cell):
         num_ranks: int = 1,
     ):
         super().__init__(auto_prefix=False)
-        number_masks(net)
         self.net = net
         self.loss = loss
         self.optimizer = optimizer
         self.clip = None if clip_norm is None else ClipByGlobalNorm(clip_norm)
         self.seed, self.accumulate, self.rank, self.num_ranks = seed, accumulate, rank, num_ranks
+        self.masks = StepMasks(net, batch_size, num_ranks * accumulate)
         self.loss_scale, self.ema, self.reduce = loss_scale, ema, reduce
         self.value_and_grad = ms.value_and_grad(self.forward, None, optimizer.parameters, has_aux=True)
         self.map = ops.HyperMap()
@@ -92,7 +95,7 @@ class TrainStep(nn.Cell):
 
     def construct(self, images, targets):
         """Images (B, in_channels, H, W), labels (B,) int32 or soft targets (B, K) -> loss, a float32 scalar."""
-        images = ops.depend(images, self.set_masks(images.shape[0]))
+        images = ops.depend(images, self.set_masks())
         scale = ops.ones((), mstype.float32) if self.loss_scale is None else self.loss_scale.scale * 1.0
         losses, gradients = self.value_and_grad(images, targets, scale)
         loss = losses[1]
@@ -106,13 +109,11 @@ class TrainStep(nn.Cell):
             loss = ops.depend(loss, self.map(_clear, self.totals))
         return loss
 
-    def set_masks(self, batch_size):
+    def set_masks(self):
         part = ops.full((), self.rank, dtype=mstype.int32)
         if self.accumulate > 1:
             part = part + self.calls * self.num_ranks
-        key = step_key(self.seed, self.optimizer.global_step.reshape(()))
-        num_parts = ops.full((), self.num_ranks * self.accumulate, dtype=mstype.int32)
-        return ops.assign(mask_state, ops.stack((key, part, num_parts, ops.full((), batch_size, dtype=mstype.int32))))
+        return self.masks(step_key(self.seed, self.optimizer.global_step.reshape(())), part)
 
     def update(self, gradients, factor):
         """Applies `factor` * `gradients`, unless they overflow."""

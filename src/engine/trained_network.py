@@ -1,9 +1,9 @@
 """A network with trained weights, built from what its checkpoint says about it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mindspore import nn
+from mindspore import Tensor, nn
 
 from src.checkpoint import load_weights, read_checkpoint
 from src.config import Config
@@ -11,8 +11,10 @@ from src.engine.build import create_card
 from src.engine.device import set_up_device
 from src.engine.run_folder import RunFolder
 from src.errors import UserError
+from src.layers.image_size import to_sides
 from src.model_card import ModelCard
 from src.models import get_variant
+from src.resize_weights import resize_weights
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,28 @@ def open_trained_network(checkpoint: Path, config: Config) -> TrainedNetwork:
     net = card.create_network()
     load_weights(net, content)
     return TrainedNetwork(net, card, settings)
+
+
+def at_image_size(trained: TrainedNetwork, image_size: int | tuple[int, int]) -> TrainedNetwork:
+    """The network for images of another size, its position tables resized; itself when it is of that size.
+
+    Args:
+        trained: for its own size.
+        image_size: side or (height, width) in pixels.
+
+    Raises:
+        UserError: a size that the network does not take.
+    """
+    size = to_sides(image_size)
+    if size == tuple(trained.card.image_size):
+        return trained
+    card = replace(trained.card, image_size=size)
+    net = card.create_network()
+    weights = {p.name: p.asnumpy() for p in trained.net.get_parameters()}
+    resized, _ = resize_weights(net, weights, trained.card.image_size)
+    for parameter in net.get_parameters():
+        parameter.set_data(Tensor(resized[parameter.name]))
+    return TrainedNetwork(net, card, trained.settings)
 
 
 def set_up_device_for(card: ModelCard, config: Config) -> list[str]:

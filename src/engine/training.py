@@ -194,6 +194,7 @@ class Training:
             create_loss(0.0 if mixes else train.label_smoothing),
             self.optimizer,
             config.optimizer.clip_norm,
+            batch_size=train.batch_size,
             seed=config.seed,
             accumulate=train.accumulate,
             loss_scale=self.loss_scale,

@@ -13,7 +13,27 @@ class GELU(nn.Cell):
 
     def __init__(self):
         super().__init__()
-        self.erf = ops.Erf()
+        self.shares = GeluShares()
 
     def construct(self, x):
-        return x * (self.erf(x * (1.0 / math.sqrt(2.0))) * 0.5 + 0.5)
+        return self.shares(x)[0]
+
+
+class GeluShares(nn.Cell):
+    """x -> x * Phi(x), and Phi(x), which the derivative Phi(x) + x * phi(x) needs again.
+
+    MindSpore's derivative of `ops.Erf` is a graph of a dozen operators, one of which (PowTensorScalar) is documented for
+    Ascend only.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.erf, self.exp, self.square = ops.Erf(), ops.Exp(), ops.Square()
+
+    def construct(self, x):
+        share = self.erf(x * math.sqrt(0.5)) * 0.5 + 0.5
+        return x * share, share
+
+    def bprop(self, x, out, dout):
+        density = self.exp(self.square(x) * -0.5) * (1.0 / math.sqrt(2.0 * math.pi))
+        return (dout[0] * (out[1] + x * density),)

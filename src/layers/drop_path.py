@@ -1,6 +1,7 @@
 """Stochastic depth: a residual branch is dropped for whole samples."""
 
 import numpy as np
+from mindspore import Parameter, ops
 
 from src.layers.random_mask import RandomMask
 
@@ -16,14 +17,26 @@ class DropPath(RandomMask):
 
     Args:
         rate: probability of dropping, in [0, 1).
+        rows_per_image: samples that an image has.
     """
 
-    def __init__(self, rate: float = 0.0):
+    def __init__(self, rate: float = 0.0, rows_per_image: int = 1):
         super().__init__(rate)
+        self.rows_per_image = rows_per_image
+        self.masks, self.index = None, 0
+        self.slice, self.reshape = ops.Slice(), ops.Reshape()
+
+    def read_masks(self, masks: Parameter, index: int) -> None:
+        """From now on the mask is row `index` of `masks` (layers, rows), see `src.layers.step_masks`."""
+        object.__setattr__(self, "masks", masks)  # not as a parameter of this layer
+        self.index = index
 
     def construct(self, x):
         if self.rate == 0.0 or not self.training:
             return x
+        if self.masks is not None:
+            mask = self.slice(self.masks, (self.index, 0), (1, x.shape[0]))
+            return x * self.reshape(mask.astype(x.dtype), (x.shape[0],) + (1,) * (x.ndim - 1))
         return x * self.mask(x.shape[0], 1, x.dtype).reshape((x.shape[0],) + (1,) * (x.ndim - 1))
 
 

@@ -3,6 +3,8 @@
 from mindspore import nn
 from mindspore.common.initializer import Normal
 
+from src.layers.bias import AddBias
+
 
 class Linear(nn.Dense):
     """y = x W^T + b, (..., in_channels) -> (..., out_channels).
@@ -18,3 +20,4 @@ class Linear(nn.Dense):
 
     def __init__(self, in_channels: int, out_channels: int, has_bias: bool = True):
         super().__init__(in_channels, out_channels, weight_init=Normal(0.02), bias_init="zeros", has_bias=has_bias)
+        self.bias_add = AddBias()

@@ -8,9 +8,11 @@ The training step numbers the layers (`number_masks`) and assigns `mask_state` a
 numbered use MindSpore's own randomness, so that a network can be trained by any other loop too.
 """
 
+import numpy as np
 from mindspore import Parameter, Tensor, nn, ops
 from mindspore import dtype as mstype
 
+NOT_NUMBERED = -1
 KEY, PART, NUM_PARTS, PART_SIZE = range(4)
 
 mask_state = Parameter(Tensor([0, 0, 1, 1], mstype.int32), name="mask_state", requires_grad=False)
@@ -18,7 +20,7 @@ mask_state = Parameter(Tensor([0, 0, 1, 1], mstype.int32), name="mask_state", re
 part has the position `num_parts * j + part`, in the second half of the part `num_parts * j + (num_parts - 1 - part)`:
 what `src.data.epoch_order.positions` deals out."""
 
-_LAYER, _ROW, _COLUMN = 0x1F123BB5, 0x27D4EB2F, 0x165667B1
+LAYER_FACTOR, ROW_FACTOR, COLUMN_FACTOR = 0x1F123BB5, 0x27D4EB2F, 0x165667B1
 _MULTIPLIER_1, _MULTIPLIER_2 = 0x7FEB352D, -0x7B935975
 """Odd numbers with well-spread bits; the last two are those of C. Wellons, "Prospecting for Hash Functions", 2018."""
 
@@ -38,7 +40,7 @@ class RandomMask(nn.Cell):
         if not 0.0 <= rate < 1.0:
             raise ValueError(f"expected a rate of at least 0 and below 1, got {rate}")
         self.rate = rate
-        self.layer = -1
+        self.layer = NOT_NUMBERED
         self.dropout = nn.Dropout(p=rate)
         self.threshold = round(rate * 2**32) - 2**31  # of 2^32 values from -2^31 on
 
@@ -47,7 +49,7 @@ class RandomMask(nn.Cell):
 
         Fewer rows than images are those of a table that all images share; every part has the same mask of it then.
         """
-        if self.layer < 0:
+        if self.layer == NOT_NUMBERED:
             return self.dropout(ops.ones((rows, columns), dtype))
         row = ops.arange(rows).astype(mstype.int32)
         part, num_parts, size = mask_state[PART], mask_state[NUM_PARTS], mask_state[PART_SIZE]
@@ -58,9 +60,9 @@ class RandomMask(nn.Cell):
         position = num_parts * image + ops.select(in_first_half, part.expand_as(row), mirrored.expand_as(row))
         of_batch = position * rows_per_image + row - image * rows_per_image
         row = ops.select((rows < size).expand_as(row), row, of_batch)
-        row = _hash(_hash(row * _ROW + self.layer * _LAYER) + mask_state[KEY])
-        column = _hash(ops.arange(columns).astype(mstype.int32) * _COLUMN)
-        keep = _hash(row.reshape(-1, 1) + column) >= self.threshold
+        row = row * ROW_FACTOR + self.layer * LAYER_FACTOR
+        column = _hash(ops.arange(columns).astype(mstype.int32) * COLUMN_FACTOR)
+        keep = mask_bits(row.reshape(-1, 1), mask_state[KEY], column) >= self.threshold
         return ops.stop_gradient(keep.astype(dtype) * (1.0 / (1.0 - self.rate)))
 
 
@@ -71,9 +73,20 @@ def number_masks(net: nn.Cell) -> None:
         layer.layer = number
 
 
+def mask_bits(words, key, column=0):
+    """Bits of an element, int32: `words` are row * ROW_FACTOR + layer * LAYER_FACTOR, `column` is hashed; 0 for the
+    first column."""
+    return _hash(_hash(_hash(words) + key) + column)
+
+
+def to_int32(values: np.ndarray) -> np.ndarray:
+    """Whole numbers modulo 2^32, as int32."""
+    return (values % 2**32).astype(np.uint32).view(np.int32)
+
+
 def step_key(seed: int, step):
     """Key of a step, int32: `step` is the number of the step, an int32 Tensor."""
-    return _hash(_hash(step) + seed * _LAYER % 2**31)
+    return _hash(_hash(step) + seed * LAYER_FACTOR % 2**31)
 
 
 def _hash(x):

@@ -5,6 +5,8 @@ import math
 from mindspore import Parameter, nn, ops
 from mindspore.common.initializer import Uniform, initializer
 
+from src.layers.bias import AddBias
+
 
 class UnfoldConv2d(nn.Cell):
     """A square convolution with bias whose result is tokens: (B, C, H, W) -> (B, H' * W', out_channels), row-major.
@@ -30,11 +32,13 @@ class UnfoldConv2d(nn.Cell):
         self.weight = Parameter(initializer(Uniform(bound), shape), name="weight")
         self.bias = Parameter(initializer(Uniform(bound), (out_channels,)), name="bias")
         self.matmul = ops.MatMul(transpose_b=True)
+        self.add_bias = AddBias()
         self.out_channels, self.fan_in = out_channels, fan_in
 
     def construct(self, x):
         windows = ops.unfold(x, self.kernel_size, padding=self.padding, stride=self.stride)  # B fan_in L
         length = windows.shape[2]
         windows = windows.swapaxes(1, 2).reshape(-1, self.fan_in)  # B*L fan_in
-        tokens = self.matmul(windows, self.weight.reshape(self.out_channels, self.fan_in)) + self.bias
+        tokens = self.matmul(windows, self.weight.reshape(self.out_channels, self.fan_in))
+        tokens = self.add_bias(tokens, self.bias)
         return tokens.reshape(-1, length, self.out_channels)

@@ -61,6 +61,7 @@ class Block(nn.Cell):
     unchanged.
 
     Args:
+        num_patches: N.
         num_words: M.
         inner_dim, inner_num_heads: width and heads of the inner transformer.
         outer_dim, outer_num_heads: width and heads of the outer transformer.
@@ -74,6 +75,7 @@ class Block(nn.Cell):
 
     def __init__(
         self,
+        num_patches: int,
         num_words: int,
         inner_dim: int,
         inner_num_heads: int,
@@ -94,10 +96,10 @@ class Block(nn.Cell):
             self.words_shape = (num_words, inner_dim)
             self.inner_norm1 = LayerNorm(inner_dim)
             self.inner_attn = Attention(inner_dim, inner_num_heads, qkv_bias, attn_drop_rate, drop_rate)
-            self.inner_drop_path1 = DropPath(drop_path_rate)
+            self.inner_drop_path1 = DropPath(drop_path_rate, num_patches)
             self.inner_norm2 = LayerNorm(inner_dim)
             self.inner_mlp = Mlp(inner_dim, int(inner_dim * mlp_ratio), drop_rate)
-            self.inner_drop_path2 = DropPath(drop_path_rate)
+            self.inner_drop_path2 = DropPath(drop_path_rate, num_patches)
             self.proj_norm1 = LayerNorm(words_dim)
             self.proj = Linear(words_dim, outer_dim, has_bias=False)
             self.proj_norm2 = LayerNorm(outer_dim)
@@ -240,6 +242,7 @@ class TNT(nn.Cell):
         self.blocks = nn.CellList(
             [
                 Block(
+                    num_patches=self.num_patches,
                     num_words=self.num_words,
                     inner_dim=inner_dim,
                     inner_num_heads=inner_num_heads,

@@ -131,6 +131,15 @@ def test_eval_grey_uses_luma():
     )  # .299 * 255 = 76.2
 
 
+@pytest.mark.parametrize("arguments", [HALF, GREY])
+def test_eval_pixels_normalize_to_the_same(arguments):
+    transform = EvalTransform(image_size=(16, 20), crop_pct=0.9, **arguments)
+    pixels = transform.pixels(noise(50, 40))
+    assert (pixels.dtype, pixels.shape) == (np.uint8, (16, 20, arguments["in_channels"]))
+    mean, std = (np.array(arguments[name], np.float32).reshape(-1, 1, 1) for name in ("mean", "std"))
+    assert np.array_equal(transforms.normalize(pixels, mean, std), transform(noise(50, 40)))
+
+
 @pytest.mark.parametrize("size", [(1, 1), (1, 7), (7, 1), (1, 3000), (3000, 1), (2, 300), (375, 500), (8, 8)])
 @pytest.mark.parametrize("target", [32, (16, 40), (40, 16)])
 def test_every_size_gives_the_target(size, target):

@@ -51,7 +51,7 @@ def train(kind, precision):
     set_precision(net, precision, "CPU")
     loss_scale = LossScale(2.0**24) if precision == "float16" else None
     optimizer = AdamW(decay_groups(net, 0.05), 1e-3)
-    step = TrainStep(net, create_loss(0.1), optimizer, clip_norm=5.0, loss_scale=loss_scale)
+    step = TrainStep(net, create_loss(0.1), optimizer, 5.0, batch_size=BATCH, loss_scale=loss_scale)
     images, labels = fixed_images(arguments["image_size"])
     losses = []
     for number in range(STEPS):

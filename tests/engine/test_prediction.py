@@ -19,7 +19,7 @@ from src.engine.command import run_command
 from src.engine.device import set_up_device
 from src.engine.prediction import Prediction, Skipped, find_images, predict_images, softmax
 from src.errors import UserError
-from src.export import export_network
+from src.export import Exporter
 from src.model_card import ModelCard
 
 CARD = ModelCard(
@@ -69,7 +69,7 @@ def trained(tmp_path_factory):
     net = CARD.create_network()
     net.head.weight.set_data(Tensor(np.random.default_rng(1).standard_normal((3, 8)).astype(np.float32)))
     save_checkpoint(folder / "net.ckpt", net.get_parameters(), CARD)
-    export_network(net, CARD, folder / "net.mindir")
+    Exporter(net, CARD).write(folder / "net.mindir")
     return folder, net
 
 
@@ -111,6 +111,21 @@ def test_probabilities_and_top_k():
             Classifier(BrightestChannel(), CARD), [Path("a.png")], batch_size=1, top_k=top_k, workers=1
         )
         assert len(prediction.top) == top_k
+
+
+def test_pixels():
+    """A network that normalises by itself gets (H, W, C), also the zeros that fill the last batch."""
+    batches = []
+
+    def run(images):
+        batches.append(images)
+        return images.astype(np.float32).mean(axis=(1, 2))
+
+    files = [write_image(f"{name}.png", name) for name in COLOURS]
+    results = list(predict_images(Classifier(run, CARD, takes_pixels=True), files, batch_size=2, top_k=1, workers=1))
+    assert [item.top[0][0] for item in results] == list(COLOURS)
+    assert [(batch.shape, batch.dtype) for batch in batches] == [((2, 16, 16, 3), np.uint8)] * 2
+    assert batches[0][0, 0, 0].tolist() == list(COLOURS["red"]) and not batches[1][1].any()
 
 
 def test_softmax():
@@ -213,9 +228,34 @@ def test_wrong_usage_in_one_line(trained, tmp_path, capfd):
         (["a.png", *file, "--top_k", "all"], "top_k: expected int, got all"),
         (["a.png", *file, "--batch_size", "0"], "batch_size: expected at least 1, got 0"),
         (["a.png", *file, "--json", "missing/out.json"], "cannot write missing/out.json"),
+        (["a.png", *file, "--csv", "missing/out.csv"], "cannot write missing/out.csv"),
+        (["a.png", *file, "--draw", "a.png"], "cannot draw into a.png"),
         (["a.png", *file, "--device", "Ascend"], "device Ascend is not available"),
         (["a.png", *file, "--topk", "3"], "unknown option --topk; the nearest known one is --top_k"),
     ]:
         code, out, err = run(options, capfd)
         assert code == 2 and out == "" and expected in err and err.count("\n") == 1, (options, err)
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_drawings(trained, capfd):
+    write_image("images/a.png")
+    Path("images/bad.png").write_text("no image")
+    options = ["--model_file", str(trained[0] / "net.mindir"), "--draw", "drawn/here"]
+    code, _, _ = run(["images", *options], capfd)
+    assert code == 1
+    [drawn] = [path for path in Path("drawn").rglob("*") if path.is_file()]
+    assert drawn == Path("drawn/here/a.png.prediction.png")
+    with Image.open(drawn) as picture:
+        assert picture.getpixel((picture.width // 2, 100)) == COLOURS["red"]
+
+
+def test_a_bar_on_a_terminal_only(trained, capfd, monkeypatch):
+    files = [str(write_image(f"{number}.png")) for number in range(3)]
+    options = ["--model_file", str(trained[0] / "net.mindir"), "--top_k", "1"]
+    code, out, err = run([*files, "bad.png", *options], capfd)
+    assert code == 1 and len(out.splitlines()) == 4 and err.count("\n") == 1 and "\r" not in out + err
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    code, out, err = run([*files, *options], capfd)
+    assert code == 0 and len(out.splitlines()) == 4 and "\r" not in out
+    assert "\rpredicting:" in err and "/3 [" in err

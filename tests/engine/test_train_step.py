@@ -56,7 +56,10 @@ def train(kind, accumulate, recompute=False):
         for block in net.transformer_blocks():
             block.recompute()
     optimizer, ema = AdamW(decay_groups(net, 0.05), 1e-3), Ema(net, 0.9)
-    step_cell = TrainStep(net, create_loss(0.1), optimizer, 0.5, seed=3, accumulate=accumulate, ema=ema)
+    batch_size = BATCH // accumulate
+    step_cell = TrainStep(
+        net, create_loss(0.1), optimizer, 0.5, batch_size=batch_size, seed=3, accumulate=accumulate, ema=ema
+    )
     losses = []
     for step in range(STEPS):
         images, labels = batch_of(step)
@@ -119,6 +122,7 @@ def build(accumulate=1, loss_scale=None, clip_norm=None, optimizer=AdamW):
         create_loss(),
         optimizer(net.trainable_params(), 0.1),
         clip_norm,
+        batch_size=BATCH,
         accumulate=accumulate,
         loss_scale=loss_scale,
         ema=Ema(net, 0.9),
@@ -229,7 +233,9 @@ def test_mixed_soft_targets():
 def test_ranks_and_parts_see_the_masks_of_their_positions():
     """The part of the global batch that a rank's micro-batch is, as `TrainLoader` counts them."""
     net = Net()
-    step = TrainStep(net, create_loss(), SGD(net.trainable_params(), 0.1), accumulate=3, rank=1, num_ranks=2)
+    step = TrainStep(
+        net, create_loss(), SGD(net.trainable_params(), 0.1), batch_size=BATCH, accumulate=3, rank=1, num_ranks=2
+    )
     images, labels = batch_of(0, 2)
     seen = []
     for _ in range(4):

@@ -1,0 +1,25 @@
+"""Files that appear whole or not at all."""
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from src.errors import UserError
+
+
+def write_whole(path: str | Path, content: str | bytes) -> None:
+    """Writes `content`, text as UTF-8, beside `path` and renames it.
+
+    Raises:
+        UserError: the file cannot be written; an older one at `path` is intact.
+    """
+    path = Path(path)
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        beside.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
+        os.replace(beside, path)
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror}") from error
+    finally:
+        with suppress(OSError):
+            beside.unlink()

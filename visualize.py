@@ -1,0 +1,69 @@
+"""Draws what a trained network looks at: python visualize.py [IMAGE_OR_FOLDER...] [--checkpoint FILE]"""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from src.engine.command import run_command  # first: it quiets MindSpore's log before MindSpore is imported
+
+from src.config import parse_command_line  # isort: skip
+from src.engine.run_folder import RunFolder
+from src.engine.trained_network import choose_checkpoint, open_trained_network
+from src.visualization.input_images import DIGITS, load_images
+from src.visualization.picture_folder import PictureFolder
+from src.visualization.pictures import draw_class_features, draw_images
+
+
+@dataclass
+class VisualizeOptions:
+    """What to draw, and from which weights.
+
+    Args:
+        images: image files, and folders that are searched for images, before all options; the word digits, which is the
+            default, stands for five held-out handwritten digits.
+        checkpoint: file with the weights; the run's best checkpoint when null.
+        folder: folder for the pictures; pictures/ in the run's folder when null.
+        blocks: numbers of the blocks whose features are drawn, from 1; the first, the middle and the last when empty.
+        point: where the sentence lies that looks, [x, y] as shares of width and height; when null the class token, or
+            the mean over all sentences where there is none.
+        embedding: how class features of the configuration's validation images become points; none leaves them out.
+        embedding_images: how many of these images, evenly spread over the classes.
+    """
+
+    images: list[str]
+    checkpoint: str | None = None
+    folder: str | None = None
+    blocks: list[int] = field(default_factory=list)
+    point: tuple[float, float] | None = None
+    embedding: Literal["tsne", "pca", "none"] = "tsne"
+    embedding_images: int = 1000
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Returns 0, or 1 when an image had to be skipped."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    if not argv or argv[0].startswith("-"):
+        argv = [DIGITS, *argv]
+    config, options, name = parse_command_line(
+        "visualize.py", "Draws attention, features and positions of a trained network.", VisualizeOptions, argv
+    )
+    run_folder = RunFolder(config.output, name)
+    checkpoint = choose_checkpoint(options.checkpoint, run_folder)
+    folder = PictureFolder(run_folder.path / "pictures" if options.folder is None else options.folder)
+    trained = open_trained_network(checkpoint, config)
+    print(f"{trained.settings[0]}; {trained.card.model} from {checkpoint}")
+    images, skipped = load_images(options.images, trained.card)
+    for problem in skipped:
+        print(f"skipped: {problem.reason}", file=sys.stderr)
+    report = draw_images(trained, images, folder, options.point, options.blocks or None, checkpoint)
+    if options.embedding != "none":
+        print(draw_class_features(trained, config, folder, options.embedding, options.embedding_images))
+    if report.num_images < len(images):
+        print(f"report.html holds the first {report.num_images} of {len(images)} images, more would make it too large")
+    print(f"wrote {folder.count} files to {folder.path}; open {folder.path / 'report.html'} in a browser")
+    return 1 if skipped else 0
+
+
+if __name__ == "__main__":
+    run_command(main)
