@@ -1,17 +1,22 @@
 """Writes a trained network for deployment: python export.py --checkpoint FILE --file_format MINDIR ONNX"""
 
+import shutil
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from src.engine.command import run_command  # first: it quiets MindSpore's log before MindSpore is imported
 
-from src.config import parse_command_line  # isort: skip
+from src.config import Config, parse_command_line  # isort: skip
+from src.documented_platforms import PLATFORMS
+from src.engine.build import create_card
 from src.engine.run_folder import RunFolder
-from src.engine.trained_network import at_image_size, choose_checkpoint, open_trained_network
+from src.engine.trained_network import at_image_size, choose_checkpoint, open_trained_network, set_up_device_for
 from src.errors import UserError
 from src.export import Export, Exporter, Form, check_form
 from src.exported_file import ENDINGS, ending_of, read_key, sidecar_of
+from src.portability import audit
 
 
 @dataclass
@@ -29,6 +34,9 @@ class ExportOptions:
         pixels: files take uint8 pixels (B, H, W, C) and normalise them inside.
         stages: files give the maps of these stages, counted from 0, in place of the logits.
         encrypt_key_file: file with a key of 16, 24 or 32 bytes that encrypts MINDIR files (AES-GCM).
+        audit: write nothing; list the operators of the network and of its training step, and what MindSpore documents
+            about each on the devices of --target; without a checkpoint, for the network of the configuration.
+        target: devices of the audit, of Ascend, GPU and CPU.
     """
 
     checkpoint: str | None = None
@@ -40,6 +48,8 @@ class ExportOptions:
     pixels: bool = False
     stages: list[int] = field(default_factory=list)
     encrypt_key_file: str | None = None
+    audit: bool = False
+    target: list[str] = field(default_factory=lambda: list(PLATFORMS))
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -50,6 +60,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         argv,
     )
     folder = RunFolder(config.output, name)
+    if options.audit:
+        _audit(config, options)
+        return
     key = read_key(options.encrypt_key_file) if options.encrypt_key_file else None
     forms = [
         Form(file_format, options.batch_size, options.precision, options.pixels, tuple(options.stages), key)
@@ -68,6 +81,18 @@ def main(argv: Sequence[str] | None = None) -> None:
         exporter = Exporter(sized.net, sized.card, checkpoint)
         for form in forms:
             _tell(exporter.write(_output(stem, form, side if len(options.image_size) > 1 else None), form), form)
+
+
+def _audit(config: Config, options: ExportOptions) -> None:
+    if options.checkpoint is None:
+        classes = [str(label) for label in range(config.model.num_classes or 1000)]
+        card = create_card(config, classes)
+        set_up_device_for(card, config)
+    else:
+        card = open_trained_network(Path(options.checkpoint), config).card
+    result = audit(config, card, options.target)
+    print(result.to_text(shutil.get_terminal_size().columns if sys.stdout.isatty() else None))
+    result.check()
 
 
 def _stem(options: ExportOptions, default: Path) -> Path:

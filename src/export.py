@@ -26,7 +26,7 @@ from src.errors import UserError
 from src.exported_file import ENCRYPTION, FEATURE_MAPS, LOGITS, ending_of, load_exported, sha256_of, sidecar_of
 from src.json_file import to_json
 from src.layers.cpu_form import native_forms
-from src.mixed_precision import Float32Output, store_half
+from src.mixed_precision import store_half
 from src.model_card import ModelCard
 from src.models.feature_extractor import FeatureExtractor
 from src.models.pixel_input import PixelInput
@@ -185,8 +185,6 @@ class Exporter:
                 target.set_data(source)
             store_half(net)
         net = self._maps_or_logits(net, form)
-        if form.precision == "float16" and not form.stages:
-            net = Float32Output(net)  # maps are sums in float32 anyway
         return (PixelInput(net, self.card.mean, self.card.std) if form.takes_pixels else net).set_train(False)
 
     def _input(self, form: Form) -> Tensor:

@@ -7,6 +7,8 @@ from collections import Counter
 import mindspore as ms
 from mindspore import Tensor, nn
 
+from src.layers.cpu_form import native_forms
+
 _CALL = "REF::"
 
 
@@ -15,7 +17,7 @@ def list_operators(cell: nn.Cell, *inputs: Tensor) -> Counter[str]:
     does, the derivatives that MindSpore adds included.
 
     MindSpore's exporter hands the graph over as a protobuf message. Nothing is run, and no weights are written.
-    Branches count whether they are taken or not.
+    Branches count whether they are taken or not. Layers with a form of their own for CPUs are in the native one.
 
     Args:
         cell: in the mode, training or evaluation, that it is in.
@@ -42,7 +44,8 @@ def list_operators(cell: nn.Cell, *inputs: Tensor) -> Counter[str]:
     with tempfile.TemporaryDirectory(prefix="operators-") as folder:
         os.chdir(folder)
         try:
-            ms.export(cell, *inputs, file_name="graph", file_format="MINDIR", custom_func=read)
+            with native_forms(cell):
+                ms.export(cell, *inputs, file_name="graph", file_format="MINDIR", custom_func=read)
         finally:
             os.chdir(before)
     return found

@@ -2,8 +2,8 @@
 
 import math
 
+from mindspore import Tensor, nn, ops
 from mindspore import dtype as mstype
-from mindspore import nn, ops
 
 
 class WarmupCosine(nn.learning_rate_schedule.LearningRateSchedule):
@@ -42,7 +42,8 @@ class WarmupCosine(nn.learning_rate_schedule.LearningRateSchedule):
         progress = ops.minimum(epoch / self.epochs, ops.ones_like(epoch))
         cosine = self.min_lr + 0.5 * (self.lr - self.min_lr) * (1.0 + ops.cos(math.pi * progress))
         warmup = self.warmup_lr + epoch * ((self.lr - self.warmup_lr) / max(self.warmup_epochs, 1))
-        return ops.select(epoch < self.warmup_epochs, warmup, cosine)
+        is_warmup = ops.less(epoch, Tensor(self.warmup_epochs, mstype.float32))
+        return ops.select(is_warmup, warmup, cosine)
 
     def at(self, step: int) -> float:
         """The same on the host, for the log."""

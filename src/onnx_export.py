@@ -68,7 +68,7 @@ def build_onnx(
         image_shape: (channels, height, width).
         batch_size: B; None leaves it open.
         precision: 'float32', or 'float16' for the matrix products and convolutions that
-            `src.mixed_precision.set_precision` would set; norms, softmax and sums stay in float32.
+            `src.mixed_precision.store_half` sets; norms, softmax, sums and the head stay in float32.
         mean, std: of each channel; with them the input is uint8 (B, height, width, channels), and the model computes
             (pixels / 255 - mean) / std first.
         name: of the model; the class of `net` when None.
@@ -139,10 +139,10 @@ def _through(x: Value, *cells: nn.Cell) -> Value:
     return reduce(lambda value, cell: _write(cell, value), cells, x)
 
 
-def _write(cell: nn.Cell, *inputs: Value) -> Any:
-    """The nodes of `cell`, named after its place in the network, in float32 where mixed precision leaves that."""
+def _write(cell: nn.Cell, *inputs: Value, in_float32: bool = False) -> Any:
+    """The nodes of `cell`, named after its place in the network, in float32 where half-precision files keep that."""
     graph = inputs[0].graph
-    float32 = np.float32 if isinstance(cell, Float32Cell | Transition) else None
+    float32 = np.float32 if in_float32 or isinstance(cell, Float32Cell | Transition) else None
     with graph.part(graph.paths.get(id(cell)), float32):
         return _nodes(cell, *inputs)
 
@@ -499,13 +499,13 @@ def _(net: PyramidTNT, images: Value) -> Iterator[Value]:
 @_nodes.register(T2TViTDense)
 def _(net: TNT | T2TViT | T2TViTDense, images: Value) -> Value:
     *_, tokens = _stages(net, images)
-    return _write(net.head, _write(net.norm, tokens).first())
+    return _write(net.head, _write(net.norm, tokens).first(), in_float32=True)
 
 
 @_nodes.register
 def _(net: PyramidTNT, images: Value) -> Value:
     *_, sentences = _stages(net, images)
-    return _write(net.head, _write(net.norm, sentences).mean(1))
+    return _write(net.head, _write(net.norm, sentences).mean(1), in_float32=True)
 
 
 @_nodes.register

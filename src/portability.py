@@ -9,25 +9,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import mindspore as ms
-from mindspore import Tensor, nn
+from mindspore import Tensor
 
 from src.config import Config
 from src.documented_platforms import PLATFORMS, find_statement
-from src.ema import Ema
-from src.engine.build import create_optimizer, create_schedule, create_training_network
-from src.engine.device import current_device
-from src.engine.train_step import TrainStep
+from src.engine.build import create_schedule, create_train_step, create_training_network
 from src.errors import UserError, nearest
 from src.graph_operators import list_operators
-from src.loss import create_loss
-from src.loss_scale import LossScale
-from src.mixed_precision import set_precision
 from src.model_card import ModelCard
 from src.portability_table import TABLE
 from src.text_table import Table
-
-BATCH_SIZE = 2
-"""Of the training step that is compiled; operators do not depend on it."""
 
 
 @dataclass(frozen=True)
@@ -138,12 +129,14 @@ def inference_operators(card: ModelCard) -> Counter[str]:
 
 def training_operators(config: Config, card: ModelCard) -> Counter[str]:
     """Operators of a whole training step on one device: derivatives, clipping, update, average, loss scale."""
-    images = Tensor(shape=[BATCH_SIZE, card.in_channels, *card.image_size], dtype=ms.float32)
-    if _mixes(config):
-        targets = Tensor(shape=[BATCH_SIZE, len(card.classes)], dtype=ms.float32)
+    batch_size = config.train.batch_size
+    images = Tensor(shape=[batch_size, card.in_channels, *card.image_size], dtype=ms.float32)
+    if config.data.mixup > 0 or config.data.cutmix > 0:
+        targets = Tensor(shape=[batch_size, len(card.classes)], dtype=ms.float32)
     else:
-        targets = Tensor(shape=[BATCH_SIZE], dtype=ms.int32)
-    return list_operators(_create_step(config, card), images, targets)
+        targets = Tensor(shape=[batch_size], dtype=ms.int32)
+    schedule = create_schedule(config, steps_per_epoch=100, images_per_step=batch_size * config.train.accumulate)
+    return list_operators(create_train_step(config, create_training_network(config, card), schedule), images, targets)
 
 
 def audit_graphs(subject: str, graphs: dict[str, Iterable[str]], targets: Sequence[str] = PLATFORMS) -> Audit:
@@ -191,27 +184,3 @@ def _look_up(operator: str) -> tuple[dict[str, str], str]:
         for name in PLATFORMS
     }
     return answers, entry.source
-
-
-def _mixes(config: Config) -> bool:
-    """Whether images are mixed, so that targets are shares of classes."""
-    return config.data.mixup > 0 or config.data.cutmix > 0
-
-
-def _create_step(config: Config, card: ModelCard) -> nn.Cell:
-    """A training step with random weights, on one device, as src/engine/training.py makes it."""
-    train = config.train
-    net = create_training_network(config, card)
-    set_precision(net, train.precision, current_device())
-    schedule = create_schedule(config, steps_per_epoch=100, images_per_step=BATCH_SIZE * train.accumulate)
-    return TrainStep(
-        net,
-        create_loss(0.0 if _mixes(config) else train.label_smoothing),
-        create_optimizer(config, net, schedule),
-        config.optimizer.clip_norm,
-        batch_size=BATCH_SIZE,
-        seed=config.seed,
-        accumulate=train.accumulate,
-        loss_scale=LossScale(train.loss_scale, train.loss_scale_growth) if train.precision == "float16" else None,
-        ema=None if train.ema_decay is None else Ema(net, train.ema_decay, train.ema_warmup),
-    )

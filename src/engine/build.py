@@ -8,11 +8,17 @@ from src.config import Config
 from src.data import open_dataset
 from src.data.image_folder import ImageFolder
 from src.data.loader import Dataset, EvalLoader, TrainLoader
-from src.engine.distribution import Ranks
+from src.ema import Ema
+from src.engine.device import current_device
+from src.engine.distribution import AverageOverRanks, Ranks
+from src.engine.train_step import TrainStep
 from src.errors import UserError
 from src.fine_tuning import lr_scales
 from src.layers.image_size import to_sides
+from src.loss import create_loss
+from src.loss_scale import LossScale
 from src.lr_schedule import WarmupCosine
+from src.mixed_precision import set_precision
 from src.model_card import ModelCard
 from src.models import create_model, get_variant
 from src.optimizer import SGD, AdamW, decay_groups
@@ -105,6 +111,30 @@ def create_optimizer(
     ranks = ranks if ranks is not None and settings.shard_state else Ranks()
     betas = (settings.beta1, settings.beta2)
     return AdamW(groups, schedule, 0.0, *betas, settings.eps, scales, ranks.rank, ranks.count)
+
+
+def create_train_step(
+    config: Config, net: nn.Cell, schedule: WarmupCosine | float, ranks: Ranks | None = None
+) -> TrainStep:
+    """One step of training `net` as `config` has it, whose precision it sets, on one of `ranks`."""
+    train, ranks = config.train, ranks or Ranks()
+    set_precision(net, train.precision, current_device())
+    is_sharded = config.optimizer.shard_state and ranks.count > 1
+    mixes = config.data.mixup > 0 or config.data.cutmix > 0  # then the targets are soft and smoothed already
+    return TrainStep(
+        net,
+        create_loss(0.0 if mixes else train.label_smoothing),
+        create_optimizer(config, net, schedule, ranks),
+        config.optimizer.clip_norm,
+        batch_size=train.batch_size,
+        seed=config.seed,
+        accumulate=train.accumulate,
+        loss_scale=LossScale(train.loss_scale, train.loss_scale_growth) if train.precision == "float16" else None,
+        ema=None if train.ema_decay is None else Ema(net, train.ema_decay, train.ema_warmup),
+        reduce=AverageOverRanks(ranks.count, is_sharded) if ranks.count > 1 else None,
+        rank=ranks.rank,
+        num_ranks=ranks.count,
+    )
 
 
 def describe_ignored(dataset: Dataset) -> str | None:

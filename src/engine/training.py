@@ -13,20 +13,19 @@ import numpy as np
 
 from src.checkpoint import Checkpoint, load_state, load_weights, read_checkpoint
 from src.config import Config, changed_keys, dump_config
-from src.ema import Ema
 from src.engine.build import (
     create_card,
     create_eval_loader,
-    create_optimizer,
     create_schedule,
     create_train_loader,
+    create_train_step,
     create_training_network,
     describe_ignored,
     open_split,
 )
 from src.engine.checkpoint_keeper import CheckpointKeeper, find_resumable
 from src.engine.device import current_device
-from src.engine.distribution import AverageOverRanks, Exchange, start_distribution
+from src.engine.distribution import Exchange, start_distribution
 from src.engine.environment import describe_environment
 from src.engine.evaluation import Scores, evaluate
 from src.engine.progress import Progress
@@ -38,9 +37,6 @@ from src.engine.train_step import TrainStep
 from src.engine.trained_network import set_up_device_for
 from src.errors import UserError
 from src.fine_tuning import freeze, load_initial_weights
-from src.loss import create_loss
-from src.loss_scale import LossScale
-from src.mixed_precision import set_precision
 
 PROFILED_STEPS = 5
 
@@ -179,30 +175,12 @@ class Training:
         return scores
 
     def _create_step(self) -> TrainStep:
-        config, train = self.config, self.config.train
-        set_precision(self.net, train.precision, current_device())
+        config = self.config
         self.schedule = create_schedule(config, self.steps_per_epoch, self.images_per_step)
-        self.optimizer = create_optimizer(config, self.net, self.schedule, self.ranks)
         self.is_sharded = config.optimizer.shard_state and self.ranks.count > 1
-        self.ema = None if train.ema_decay is None else Ema(self.net, train.ema_decay, train.ema_warmup)
-        self.loss_scale = None
-        if train.precision == "float16":
-            self.loss_scale = LossScale(train.loss_scale, train.loss_scale_growth)
-        mixes = config.data.mixup > 0 or config.data.cutmix > 0  # then the targets are soft and smoothed already
-        return TrainStep(
-            self.net,
-            create_loss(0.0 if mixes else train.label_smoothing),
-            self.optimizer,
-            config.optimizer.clip_norm,
-            batch_size=train.batch_size,
-            seed=config.seed,
-            accumulate=train.accumulate,
-            loss_scale=self.loss_scale,
-            ema=self.ema,
-            reduce=AverageOverRanks(self.ranks.count, self.is_sharded) if self.ranks.count > 1 else None,
-            rank=self.ranks.rank,
-            num_ranks=self.ranks.count,
-        )
+        step = create_train_step(config, self.net, self.schedule, self.ranks)
+        self.optimizer, self.ema, self.loss_scale = step.optimizer, step.ema, step.loss_scale
+        return step
 
     def _steps_of_epoch(self, progress: Progress, stop: StopRequest) -> Iterator[None]:
         """Trains to the end of the epoch; yields after each step.

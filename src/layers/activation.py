@@ -22,8 +22,8 @@ class GELU(nn.Cell):
 class GeluShares(nn.Cell):
     """x -> x * Phi(x), and Phi(x), which the derivative Phi(x) + x * phi(x) needs again.
 
-    MindSpore's derivative of `ops.Erf` is a graph of a dozen operators, one of which (PowTensorScalar) is documented for
-    Ascend only.
+    MindSpore's derivative of `ops.Erf` is a graph of a dozen operators, one of which (PowTensorScalar) is documented
+    for Ascend only.
     """
 
     def __init__(self):

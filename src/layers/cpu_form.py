@@ -1,7 +1,7 @@
-"""Layers that compute on CPUs by other operators than elsewhere, because MindSpore's own are several times slower there.
+"""Layers that compute on CPUs by other operators than elsewhere, because MindSpore's own are several times slower.
 
 Which form a layer has is decided when it is built, here and nowhere else. Both are tested to be equal; what each gains
-is in docs/performance.md. Exported files and the audit of operators have the native form, since they are for any device.
+is in docs/performance.md. Exported files and the audit of operators have the native form: they are for any device.
 """
 
 from collections.abc import Iterator

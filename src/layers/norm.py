@@ -7,7 +7,6 @@ from mindspore.communication import GlobalComm, get_group_size
 
 from src.layers.cpu_form import HasCpuForm
 
-
 EPSILON = 1e-5
 
 
@@ -34,9 +33,9 @@ class LayerNorm(nn.LayerNorm, HasCpuForm):
 class NormalizeRows(nn.Cell):
     """Layer normalisation by operators that are fast on CPU.
 
-    MindSpore's kernels of LayerNorm, and of sums and products of a matrix with a column or row, are slow there; a column
-    repeated in a matrix product with ones, and products of equal shapes, are fast. Forward and backward take a quarter of
-    the native time.
+    MindSpore's kernels of LayerNorm, and of sums and products of a matrix with a column or row, are slow there; a
+    column repeated in a matrix product with ones, and products of equal shapes, are fast. Forward and backward take a
+    quarter of the native time.
 
     Args:
         dim: width of the rows.

@@ -24,6 +24,6 @@ class PixelInput(nn.Cell):
         self.std = Tensor(np.asarray(std, np.float32))
         self.transpose = ops.Transpose()
 
-    def construct(self, pixels):
-        values = (pixels.astype(mstype.float32) * (1.0 / 255.0) - self.mean) / self.std
+    def construct(self, images):
+        values = (images.astype(mstype.float32) * (1.0 / 255.0) - self.mean) / self.std
         return self.net(self.transpose(values, (0, 3, 1, 2)))

@@ -10,6 +10,7 @@ from mindspore import Tensor, nn
 from src.layers.activation import GELU
 from src.layers.attention import ScaledDotProductAttention
 from src.layers.conv import Conv2d
+from src.layers.cpu_form import native_forms
 from src.layers.drop_path import DropPath, drop_path_rates
 from src.layers.linear import Linear
 from src.layers.norm import BatchNorm2d, LayerNorm
@@ -33,6 +34,67 @@ def test_layer_norm_has_pytorchs_epsilon(mode):
     x = draw(3, 5) * 1e-3  # small values, so that epsilon decides
     expected = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-5)
     np.testing.assert_allclose(LayerNorm(5)(Tensor(x)).asnumpy(), expected, atol=1e-5)
+
+
+class Gradients(nn.Cell):
+    """Of the sum of weights * layer(x), in x and in the layer's parameters."""
+
+    def __init__(self, layer):
+        super().__init__()
+        self.layer = layer
+        parameters = tuple(layer.trainable_params())
+        self.gradients = ms.grad(self.loss, 0, parameters) if parameters else ms.grad(self.loss)
+
+    def loss(self, x, weights):
+        return (self.layer(x) * weights).sum()
+
+    def construct(self, x, weights):
+        return self.gradients(x, weights)
+
+
+@pytest.mark.parametrize("shape", [(7, 12), (3, 5, 12)])
+def test_layer_norm_has_one_result_in_both_forms(shape, mode):
+    """Values and all gradients, of the form for CPUs and of the framework's operator."""
+    ours, native = LayerNorm(12), LayerNorm(12)
+    native.has_cpu_form = False
+    assert ours.has_cpu_form
+    for name in ("gamma", "beta"):
+        value = Tensor(draw(12))
+        getattr(ours, name).set_data(value)
+        getattr(native, name).set_data(value)
+    x, weights = Tensor(3 + 2 * draw(*shape)), Tensor(draw(*shape))
+    np.testing.assert_allclose(ours(x).asnumpy(), native(x).asnumpy(), atol=2e-6)
+    of_x, of_parameters = Gradients(ours)(x, weights)
+    native_of_x, native_of_parameters = Gradients(native)(x, weights)
+    np.testing.assert_allclose(of_x.asnumpy(), native_of_x.asnumpy(), atol=2e-6)
+    for got, expected in zip(of_parameters, native_of_parameters, strict=True):
+        np.testing.assert_allclose(got.asnumpy(), expected.asnumpy(), atol=1e-5)
+
+
+def test_native_forms_are_for_a_while():
+    net = nn.SequentialCell(LayerNorm(4), nn.SequentialCell(LayerNorm(4)))
+    norms = [cell for _, cell in net.cells_and_names() if isinstance(cell, LayerNorm)]
+    with native_forms(net):
+        assert [norm.has_cpu_form for norm in norms] == [False, False]
+    assert [norm.has_cpu_form for norm in norms] == [True, True]
+
+
+def test_gelu_has_the_exact_derivative(mode):
+    x = np.linspace(-6, 6, 101, dtype=np.float32)
+    z = x.astype(np.float64)
+    share = np.array([0.5 * (1 + math.erf(v / math.sqrt(2))) for v in z])
+    expected = share + z * np.exp(-z * z / 2) / math.sqrt(2 * math.pi)
+    got = Gradients(GELU())(Tensor(x), Tensor(np.full(101, 2.0, np.float32))).asnumpy()
+    np.testing.assert_allclose(got, 2 * expected, atol=2e-6)
+
+
+def test_gradient_of_a_bias_is_the_sum_over_rows(mode):
+    linear = Linear(4, 3)
+    x, weights = draw(2, 5, 4), draw(2, 5, 3)
+    of_x, (of_weight, of_bias) = Gradients(linear)(Tensor(x), Tensor(weights))
+    np.testing.assert_allclose(of_bias.asnumpy(), weights.sum((0, 1)), atol=1e-5)
+    np.testing.assert_allclose(of_weight.asnumpy(), np.einsum("blo,bli->oi", weights, x), atol=1e-5)
+    np.testing.assert_allclose(of_x.asnumpy(), weights @ linear.weight.asnumpy(), atol=1e-5)
 
 
 def test_batch_norm_refuses_unknown_modes():
