@@ -236,7 +236,8 @@ class Exporter:
         """What the float32 network computes of the images of `_draw_images`; once for all forms."""
         key = (batch_size, form.stages)
         if key not in self._expected:
-            outputs = self._maps_or_logits(self.net, form)(Tensor(self._draw_images(batch_size)[1]))
+            with _eagerly():  # nothing to compile for each batch size
+                outputs = self._maps_or_logits(self.net, form)(Tensor(self._draw_images(batch_size)[1]))
             outputs = outputs if isinstance(outputs, tuple) else (outputs,)
             self._expected[key] = [output.asnumpy() for output in outputs]
         return self._expected[key]
@@ -290,6 +291,16 @@ def _difference(got: np.ndarray, expected: np.ndarray, form: Form) -> float:
     if form.precision != "float32":
         got, expected = softmax(got), softmax(expected)
     return float(np.abs(got - expected).max())
+
+
+@contextmanager
+def _eagerly() -> Iterator[None]:
+    mode = ms.get_context("mode")
+    ms.set_context(mode=ms.PYNATIVE_MODE)
+    try:
+        yield
+    finally:
+        ms.set_context(mode=mode)
 
 
 @contextmanager

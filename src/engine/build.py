@@ -22,6 +22,7 @@ from src.mixed_precision import set_precision
 from src.model_card import ModelCard
 from src.models import create_model, get_variant
 from src.optimizer import SGD, AdamW, decay_groups
+from src.recompute import recompute_blocks
 
 
 def create_card(config: Config, classes: Sequence[str]) -> ModelCard:
@@ -78,8 +79,7 @@ def create_training_network(config: Config, card: ModelCard) -> nn.Cell:
         drop_path_rate=model.drop_path_rate,
     )
     if config.train.recompute:
-        for block in net.transformer_blocks():
-            block.recompute()
+        recompute_blocks(net)
     return net
 
 

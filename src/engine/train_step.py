@@ -104,7 +104,7 @@ class TrainStep(nn.Cell):
         added = self.map(_add, self.totals, gradients)
         calls = ops.depend(self.calls, added) + 1
         loss = ops.depend(loss, ops.assign(self.calls, calls % self.accumulate))
-        if ops.equal(calls, Tensor(self.accumulate, mstype.int32)):
+        if calls == self.accumulate:
             loss = ops.depend(loss, self.update(self.totals, 1.0 / (scale * self.accumulate)))
             loss = ops.depend(loss, self.map(_clear, self.totals))
         return loss

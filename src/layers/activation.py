@@ -13,13 +13,26 @@ class GELU(nn.Cell):
 
     def __init__(self):
         super().__init__()
-        self.shares = GeluShares()
+        self.share = GaussianShare()
+        self.value_and_share = ValueAndShare()
+        self.has_own_derivative = True
 
     def construct(self, x):
-        return self.shares(x)[0]
+        return self.value_and_share(x)[0] if self.has_own_derivative else x * self.share(x)
 
 
-class GeluShares(nn.Cell):
+class GaussianShare(nn.Cell):
+    """Phi(x)."""
+
+    def __init__(self):
+        super().__init__()
+        self.erf = ops.Erf()
+
+    def construct(self, x):
+        return self.erf(x * math.sqrt(0.5)) * 0.5 + 0.5
+
+
+class ValueAndShare(nn.Cell):
     """x -> x * Phi(x), and Phi(x), which the derivative Phi(x) + x * phi(x) needs again.
 
     MindSpore's derivative of `ops.Erf` is a graph of a dozen operators, one of which (PowTensorScalar) is documented
@@ -28,10 +41,11 @@ class GeluShares(nn.Cell):
 
     def __init__(self):
         super().__init__()
-        self.erf, self.exp, self.square = ops.Erf(), ops.Exp(), ops.Square()
+        self.share = GaussianShare()
+        self.exp, self.square = ops.Exp(), ops.Square()
 
     def construct(self, x):
-        share = self.erf(x * math.sqrt(0.5)) * 0.5 + 0.5
+        share = self.share(x)
         return x * share, share
 
     def bprop(self, x, out, dout):

@@ -35,9 +35,10 @@ class DropPath(RandomMask):
         if self.rate == 0.0 or not self.training:
             return x
         if self.masks is not None:
-            mask = self.slice(self.masks, (self.index, 0), (1, x.shape[0]))
-            return x * self.reshape(mask.astype(x.dtype), (x.shape[0],) + (1,) * (x.ndim - 1))
-        return x * self.mask(x.shape[0], 1, x.dtype).reshape((x.shape[0],) + (1,) * (x.ndim - 1))
+            masks = ops.depend(self.masks, x)  # which depends on what assigns them
+            mask = self.slice(masks, (self.index, 0), (1, x.shape[0])).astype(x.dtype)
+            return x * ops.stop_gradient(self.reshape(mask, (x.shape[0],) + (1,) * (x.ndim - 1)))
+        return x * self.mask(x, 1).reshape((x.shape[0],) + (1,) * (x.ndim - 1))
 
 
 def drop_path_rates(max_rate: float, depth: int) -> list[float]:

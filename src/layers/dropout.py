@@ -19,4 +19,4 @@ class Dropout(RandomMask):
         columns = 1
         for side in x.shape[1:]:
             columns = columns * side
-        return x * self.mask(x.shape[0], columns, x.dtype).reshape(x.shape)
+        return x * self.mask(x, columns).reshape(x.shape)

@@ -44,15 +44,19 @@ class RandomMask(nn.Cell):
         self.dropout = nn.Dropout(p=rate)
         self.threshold = round(rate * 2**32) - 2**31  # of 2^32 values from -2^31 on
 
-    def mask(self, rows, columns, dtype):
-        """(rows, columns): 0 with probability `rate`, else 1 / (1 - rate). Each image has the same number of rows.
+    def mask(self, x, columns):
+        """For x (rows, ...), (rows, columns): 0 with probability `rate`, else 1 / (1 - rate).
+
+        Each image has the same number of rows.
 
         Fewer rows than images are those of a table that all images share; every part has the same mask of it then.
         """
+        rows, dtype = x.shape[0], x.dtype
         if self.layer == NOT_NUMBERED:
             return self.dropout(ops.ones((rows, columns), dtype))
         row = ops.arange(rows).astype(mstype.int32)
-        part, num_parts, size = mask_state[PART], mask_state[NUM_PARTS], mask_state[PART_SIZE]
+        state = ops.depend(mask_state, x)  # which depends on what assigns it
+        part, num_parts, size = state[PART], state[NUM_PARTS], state[PART_SIZE]
         rows_per_image = ops.maximum(ops.floor_div(rows, size), 1)
         image = ops.floor_div(row, rows_per_image)
         in_first_half = 2 * image < size
@@ -62,7 +66,7 @@ class RandomMask(nn.Cell):
         row = ops.select((rows < size).expand_as(row), row, of_batch)
         row = row * ROW_FACTOR + self.layer * LAYER_FACTOR
         column = _hash(ops.arange(columns).astype(mstype.int32) * COLUMN_FACTOR)
-        keep = mask_bits(row.reshape(-1, 1), mask_state[KEY], column) >= self.threshold
+        keep = mask_bits(row.reshape(-1, 1), state[KEY], column) >= self.threshold
         return ops.stop_gradient(keep.astype(dtype) * (1.0 / (1.0 - self.rate)))
 
 

@@ -1,0 +1,21 @@
+"""Less memory for more time: activations of the blocks are computed anew in the backward pass."""
+
+from mindspore import nn
+
+from src.layers.activation import GELU
+from src.layers.cpu_form import HasCpuForm
+
+
+def recompute_blocks(net: nn.Cell) -> None:
+    """Makes training of `net`, a network of `create_model`, keep only what goes into its blocks.
+
+    MindSpore 2.10 cannot compile a recomputed block in which dropout follows a cell with a derivative of its own
+    ("Graph cycle exists"), so that GELU and LayerNorm have MindSpore's derivatives there.
+    """
+    for block in net.transformer_blocks():
+        block.recompute()
+        for _, cell in block.cells_and_names():
+            if isinstance(cell, GELU):
+                cell.has_own_derivative = False
+            elif isinstance(cell, HasCpuForm):
+                cell.has_cpu_form = False
