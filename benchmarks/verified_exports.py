@@ -1,7 +1,7 @@
 """Exports every variant in every format and compares: python benchmarks/verified_exports.py --markdown FILE
 
-Weights are random, biases and norms too, so that nothing is 0 or 1 by chance. Each file is loaded back and compared with
-the network at batch sizes 1 and 3, as export.py does it; then it is deleted. The table is the one in docs/results.md.
+Weights are random, biases and norms too, so that nothing is 0 or 1 by chance. Each file is loaded back and compared
+with the network at batch sizes 1 and 3, as export.py does it; then it is deleted. The table is in docs/results.md.
 """
 
 import argparse
