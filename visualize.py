@@ -20,8 +20,8 @@ class VisualizeOptions:
     """What to draw, and from which weights.
 
     Args:
-        images: image files, and folders that are searched for images, before all options; the word digits, which is the
-            default, stands for five held-out handwritten digits.
+        images: image files, and folders that are searched for images; the word digits, which is the default, stands for
+            five held-out handwritten digits.
         checkpoint: file with the weights; the run's best checkpoint when null.
         folder: folder for the pictures; pictures/ in the run's folder when null.
         blocks: numbers of the blocks whose features are drawn, from 1; the first, the middle and the last when empty.
@@ -31,7 +31,7 @@ class VisualizeOptions:
         embedding_images: how many of these images, evenly spread over the classes.
     """
 
-    images: list[str]
+    images: list[str] = field(default_factory=lambda: [DIGITS], metadata={"positional": True})
     checkpoint: str | None = None
     folder: str | None = None
     blocks: list[int] = field(default_factory=list)
@@ -42,9 +42,6 @@ class VisualizeOptions:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Returns 0, or 1 when an image had to be skipped."""
-    argv = list(sys.argv[1:] if argv is None else argv)
-    if not argv or argv[0].startswith("-"):
-        argv = [DIGITS, *argv]
     config, options, name = parse_command_line(
         "visualize.py", "Draws attention, features and positions of a trained network.", VisualizeOptions, argv
     )

@@ -310,13 +310,13 @@ def parse_command_line(
     if print_config:
         print(dump_config(config), end="")
         raise SystemExit(0)
-    for name in positional:
-        if not own[name]:
-            raise UserError(f"{program}: expected {name.upper()}, got none; see --help")
+    for option in fields(options):
+        if _is_required(option) and not own[option.name]:
+            raise UserError(f"{program}: expected {option.name.upper()}, got none; see --help")
     return config, options(**own), run_name(path)
 
 
-_SHORT_NAMES = {"--data": "--data.root", "--on_bad_image": "--data.on_bad_image"}
+_SHORT_NAMES = {"--data": "--data.root", "--model": "--model.name", "--on_bad_image": "--data.on_bad_image"}
 
 # What a value must fulfil besides its type. Comparisons are written so that NaN fails.
 _POSITIVE = ("above 0", lambda value: 0 < value < float("inf"))
@@ -543,7 +543,8 @@ def _add_own_options(parser: ArgumentParser, options: type, config_path: Path) -
         value_type = get_args(hint)[0] if several else hint
         default = option.default if option.default_factory is MISSING else option.default_factory()
         if _is_positional(option):
-            parser.add_argument(option.name, type=value_type, nargs="*" if several else None, help=text)
+            given = {} if _is_required(option) else {"default": default}
+            parser.add_argument(option.name, type=value_type, nargs="*" if several else None, help=text, **given)
         elif hint is bool:
             group.add_argument(flag, action="store_true", help=text)
         elif "bare" in option.metadata:
@@ -553,6 +554,10 @@ def _add_own_options(parser: ArgumentParser, options: type, config_path: Path) -
 
 
 def _is_positional(option: Field) -> bool:
+    return _is_required(option) or "positional" in option.metadata
+
+
+def _is_required(option: Field) -> bool:
     return option.default is MISSING and option.default_factory is MISSING
 
 

@@ -398,7 +398,7 @@ def test_positional_arguments():
         ("--overwri", "unknown option --overwri; the nearest known one is --overwrite"),
         ("--confg x", "unknown option --confg; the nearest known one is --config"),
         ("-seed 3", "unknown option -seed; the nearest known one is --seed"),
-        ("--model {se:1}", "unknown option --model; the nearest known one is --model."),
+        ("--optimizer {lr:1}", "unknown option --optimizer; the nearest known one is --optimizer."),
         ("--model.structure.a.b 3", "unknown option --model.structure.a.b; the nearest known one is --model.structure"),
         ("--train.batch_size many", "train.batch_size: expected int, got many"),
         ("--optimizer.lr null", "optimizer.lr: expected float, got null"),
@@ -483,3 +483,5 @@ def test_short_names_of_options():
     assert config.data.on_bad_image == "skip" and config.data.source == "digits"
     config, _, _ = parse("--data=x", "--on_bad_image=error")
     assert (config.data.root, config.data.source, config.data.on_bad_image) == ("x", "folder", "error")
+    config, _, _ = parse("--model", "tnt_s_patch16_224")
+    assert config.model.name == "tnt_s_patch16_224"

@@ -26,7 +26,7 @@ from src.model_card import ModelCard
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 KEY = b"sixteen bytes 16"
-HALF_TOLERANCE = 2e-3  # of a probability; 1.1e-3 was measured on this network, whose layers are 4 and 8 wide
+HALF_TOLERANCE = 1e-3  # of a probability
 CARD = ModelCard(
     model="tnt_ti_patch16_224",
     arguments={"depth": 1, "inner_dim": 4, "inner_num_heads": 2, "outer_dim": 8, "outer_num_heads": 2},
