@@ -4,6 +4,8 @@ import math
 
 from mindspore import nn, ops
 
+from src.layers.own_derivative import OwnDerivative
+
 
 class GELU(nn.Cell):
     """x * Phi(x), with the Gauss error function and not its tanh approximation; any shape.
@@ -32,7 +34,7 @@ class GaussianShare(nn.Cell):
         return self.erf(x * math.sqrt(0.5)) * 0.5 + 0.5
 
 
-class ValueAndShare(nn.Cell):
+class ValueAndShare(OwnDerivative):
     """x -> x * Phi(x), and Phi(x), which the derivative Phi(x) + x * phi(x) needs again.
 
     MindSpore's derivative of `ops.Erf` is a graph of a dozen operators, one of which (PowTensorScalar) is documented

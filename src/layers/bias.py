@@ -1,18 +1,16 @@
 """Adding a bias to rows."""
 
 from mindspore import dtype as mstype
-from mindspore import nn, ops
+from mindspore import ops
 
-TYPE_FLAGS = ("fp16", "bf16", "fp32")
+from src.layers.own_derivative import OwnDerivative
 
 
-class AddBias(nn.Cell):
+class AddBias(OwnDerivative):
     """x + bias, (R, dim) and (dim,) -> (R, dim).
 
-    In the type of x, whatever `to_float` says: the bias' gradient has the type of the bias then.
-
-    That gradient is a sum over rows. `ops.BiasAddGrad`, which MindSpore would take for it, needs several times as long
-    on CPU as `ops.ReduceSum`.
+    In the type of x; the bias' gradient has the type of the bias. It is a sum over rows, for which `ops.BiasAddGrad`,
+    MindSpore's choice, needs several times as long on CPU as `ops.ReduceSum`.
     """
 
     def __init__(self):
@@ -20,10 +18,6 @@ class AddBias(nn.Cell):
         self.add = ops.BiasAdd()
         self.sum = ops.ReduceSum()
         self.cast = ops.Cast()
-
-    def add_flags_recursive(self, **flags):
-        """Sets flags as every Cell does, but no type (`to_float` of outer cells comes here)."""
-        return super().add_flags_recursive(**{name: flags[name] for name in flags if name not in TYPE_FLAGS})
 
     def construct(self, x, bias):
         return self.add(x, self.cast(bias, x.dtype))

@@ -6,6 +6,7 @@ from mindspore import dtype as mstype
 from mindspore.communication import GlobalComm, get_group_size
 
 from src.layers.cpu_form import HasCpuForm
+from src.layers.own_derivative import OwnDerivative
 
 EPSILON = 1e-5
 
@@ -26,11 +27,12 @@ class LayerNorm(nn.LayerNorm, HasCpuForm):
     def construct(self, x):
         if not self.has_cpu_form:
             return super().construct(x)
-        rows = self.normalize_rows(self.reshape(x, (-1, self.dim)), self.gamma, self.beta)[0]
+        rows = self.reshape(x, (-1, self.dim)).astype(mstype.float32)
+        rows = self.normalize_rows(rows, self.gamma, self.beta)[0]
         return self.reshape(rows, (-1, *x.shape[1:]))
 
 
-class NormalizeRows(nn.Cell):
+class NormalizeRows(OwnDerivative):
     """Layer normalisation by operators that are fast on CPU.
 
     MindSpore's kernels of LayerNorm, and of sums and products of a matrix with a column or row, are slow there; a
