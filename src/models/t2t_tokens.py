@@ -163,7 +163,10 @@ class TokensToToken(Float32Cell):
     def soft_split(self, x, split):
         """(B, channels, H, W) -> windows (B, T, channels * kernel * kernel)."""
         kernel, stride, padding = split
-        return ops.unfold(x, kernel, padding=padding, stride=stride).swapaxes(1, 2)
+        channels, height, width = x.shape[1:]
+        windows = ops.unfold(x, kernel, padding=padding, stride=stride).swapaxes(1, 2)
+        # for any batch size MindSpore loses the other sides in unfold, and attention would branch on them at run time
+        return windows.reshape(-1, (height // stride) * (width // stride), channels * kernel * kernel)
 
     def construct(self, images):
         x = self.attention1(self.soft_split(images.astype(mstype.float32), SPLITS[0]))  # B H/4*W/4 C
