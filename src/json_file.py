@@ -1,12 +1,10 @@
 """JSON files that appear whole or not at all."""
 
 import json
-import os
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from src.errors import UserError
+from src.whole_file import write_whole
 
 
 def to_json(content: Any) -> str:
@@ -21,13 +19,4 @@ def write_json(path: str | Path, content: Any) -> None:
     Raises:
         UserError: the file cannot be written; an older one at `path` is intact.
     """
-    path = Path(path)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        beside.write_text(to_json(content), encoding="utf-8")
-        os.replace(beside, path)
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror}") from error
-    finally:
-        with suppress(OSError):
-            beside.unlink()
+    write_whole(path, to_json(content))
