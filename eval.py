@@ -7,7 +7,14 @@ from src.engine.command import run_command  # first: it quiets MindSpore's log b
 
 from src.checkpoint import load_weights, read_checkpoint  # isort: skip
 from src.config import parse_command_line
-from src.engine.build import create_card, create_eval_loader, describe_ignored, open_split
+from src.engine.build import (
+    create_card,
+    create_compiler_cache,
+    create_eval_loader,
+    describe_ignored,
+    evaluation_input,
+    open_split,
+)
 from src.engine.device import current_device
 from src.engine.distribution import Exchange, serve_if_scheduler, start_distribution
 from src.engine.evaluation import evaluate
@@ -40,7 +47,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     if options.json is not None:
         check_output_file(options.json)
-    path = choose_checkpoint(options.checkpoint, RunFolder(config.output, name))
+    folder = RunFolder(config.output, name)
+    path = choose_checkpoint(options.checkpoint, folder)
     checkpoint = read_checkpoint(path)
     dataset = open_split(config, "val")
     card = create_card(config, dataset.classes)
@@ -55,6 +63,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         ignored = [line for line in [describe_ignored(dataset)] if line]
         print(f"{settings[0]}; {card.model} from {path}", *resized, *ignored, sep="\n")
     loader = create_eval_loader(config, card, dataset, ranks)
+    config.compiler_cache &= folder.path.is_dir()  # a checkpoint from elsewhere leaves nothing behind
+    cache = create_compiler_cache(config, folder, "evaluation", ranks)
+    cache.compile("evaluation", net.set_train(False), evaluation_input(config, card))
     with Progress("evaluate", len(loader) * config.train.batch_size, shown=ranks.is_first) as progress:
         scores = evaluate(net, loader, progress, config.limit_batches, Exchange(ranks).gather)
     if not ranks.is_first:

@@ -2,7 +2,9 @@
 
 Inference and training are measured one after the other, each in a process of its own, so that compilation is cold and
 the peak of resident memory is that of one of them (of the host: a GPU's or NPU's own memory is not in it). Training is
-one whole step of the recipe: forward, loss, gradients, AdamW.
+one whole step of the recipe: forward, loss, gradients, AdamW. With --recompute it is measured again with recomputed
+blocks (`train.recompute`). With --starts two more processes train a step each, the second with the compiler cache that
+the first one left.
 
 - compile time: the first call minus a later one.
 - step time: the median of several steps after warm-up, from input tensors to the result on the host.
@@ -34,27 +36,27 @@ from src.engine.command import run_command  # first: it quiets MindSpore's log b
 import mindspore as ms  # isort: skip
 import numpy as np
 import yaml
-from mindspore import ops
+from mindspore import nn, ops
 
 from src.complexity import count
 from src.config import Config
+from src.engine.build import create_train_step
+from src.engine.compiler_cache import CompilerCache
 from src.engine.device import current_device, set_up_device
 from src.engine.environment import describe_environment
-from src.engine.train_step import TrainStep
 from src.errors import UserError
 from src.json_file import write_json
-from src.loss import create_loss
 from src.models import create_model, get_variant
-from src.optimizer import AdamW, decay_groups
 from src.output_file import check_output_file
+from src.recompute import recompute_blocks
 
 SIDE = 2048
 WARM_UP_STEPS = 2
 PAUSE = 0.1
 """Seconds between the two libraries: after its work, the threads of one stay busy for a while, waiting for more."""
 
-KINDS = {"inference": 1, "training": 3}
-"""What is measured, and its multiply-adds as a multiple of the forward's."""
+KINDS = {"inference": 1, "training": 3, "recomputed": 3}
+"""What is measured, and its multiply-adds as a multiple of the forward's; those of recomputing do not count."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,7 @@ def measure(
     """Measures one of `KINDS`. Meant for a fresh process.
 
     Args:
-        kind: 'inference' or 'training'.
+        kind: 'inference', 'training' or 'recomputed'.
         model: one of `list_models()`.
         arguments: for `create_model`.
         batch_size: images a step.
@@ -110,21 +112,8 @@ def measure(
     Raises:
         UserError: the network cannot be built, or the device is not there.
     """
-    config = Config()
-    for line in set_up_device(device, config.seed, get_variant(model).network.uses_convolution):
-        _tell(kind, line)
-    net = create_model(model, **{"drop_path_rate": config.model.drop_path_rate, **arguments})
+    cell, inputs, net = _build(kind, model, arguments, batch_size, device)
     multiply_adds = KINDS[kind] * batch_size * count(net).total
-    shape = (batch_size, arguments.get("in_channels", config.model.in_channels), *net.image_size)
-    images = ms.Tensor(np.random.default_rng(config.seed).standard_normal(shape, np.float32))
-    labels = ms.Tensor(np.arange(batch_size, dtype=np.int32) % max(net.num_classes, 1))
-    if kind == "training":
-        optimizer = AdamW(decay_groups(net, config.optimizer.weight_decay), config.optimizer.lr)
-        loss, clip_norm = create_loss(config.train.label_smoothing), config.optimizer.clip_norm
-        cell = TrainStep(net, loss, optimizer, clip_norm, batch_size=batch_size)
-        inputs = (images, labels)
-    else:
-        cell, inputs = net.set_train(False), (images,)
 
     def step():
         cell(*inputs).asnumpy()
@@ -160,6 +149,41 @@ def measure(
     )
 
 
+def measure_start(
+    model: str, arguments: dict[str, Any], batch_size: int, device: str | None, cache: Path
+) -> tuple[float, str]:
+    """Seconds from here to the first finished step of training, and how it got its graph. Meant for a fresh process.
+
+    Args:
+        model, arguments, batch_size, device: see `measure`.
+        cache: folder of the compiler cache.
+    """
+    since = time.perf_counter()
+    cell, inputs, _ = _build("training", model, arguments, batch_size, device)
+    line = CompilerCache(cache, "training_step", {"batch_size": batch_size}).compile("training_step", cell, *inputs)
+    cell(*inputs).asnumpy()
+    return time.perf_counter() - since, line
+
+
+def _build(
+    kind: str, model: str, arguments: dict[str, Any], batch_size: int, device: str | None
+) -> tuple[nn.Cell, tuple[ms.Tensor, ...], nn.Cell]:
+    """What to call, with what, and the network in it."""
+    config = Config()
+    for line in set_up_device(device, config.seed, get_variant(model).network.uses_convolution):
+        _tell(kind, line)
+    net = create_model(model, **{"drop_path_rate": config.model.drop_path_rate, **arguments})
+    shape = (batch_size, arguments.get("in_channels", config.model.in_channels), *net.image_size)
+    images = ms.Tensor(np.random.default_rng(config.seed).standard_normal(shape, np.float32))
+    if kind == "inference":
+        return net.set_train(False), (images,), net
+    if kind == "recomputed":
+        recompute_blocks(net)
+    labels = ms.Tensor(np.arange(batch_size, dtype=np.int32) % max(net.num_classes, 1))
+    config.train.batch_size = batch_size
+    return create_train_step(config, net, config.optimizer.lr), (images, labels), net
+
+
 def _time(action: Callable[[], Any], repetitions: int) -> list[float]:
     """Seconds of each repetition."""
     time.sleep(PAUSE)
@@ -181,23 +205,27 @@ def _tell(kind: str, line: str) -> None:
     print(f"{kind}: {line}", flush=True)
 
 
-def _measure_in_new_process(kind: str, *arguments: Any) -> Measurement:
-    """Not by `multiprocessing`, and with Python's own view of the environment: importing MindSpore sets
+def _in_new_process(function: Callable, *arguments: Any) -> Any:
+    """What a function of this file returns there.
+
+    Not by `multiprocessing`, and with Python's own view of the environment: importing MindSpore sets
     OMP_NUM_THREADS=1 behind Python's back, and new processes would inherit it."""
     with tempfile.TemporaryDirectory() as folder:
         task, result = Path(folder) / "task", Path(folder) / "result"
-        task.write_bytes(pickle.dumps((kind, *arguments)))
-        code = (
-            "import pickle, sys; from pathlib import Path; sys.path.insert(0, sys.argv[1]); "
-            "from benchmarks import step_time; step_time.measure_task(Path(sys.argv[2]), Path(sys.argv[3]))"
+        task.write_bytes(pickle.dumps((function.__name__, *arguments)))
+        script = Path(folder) / "script.py"  # a file, because the compiler cache reads what was started
+        script.write_text(
+            "import sys; from pathlib import Path; sys.path.insert(0, sys.argv[1])\n"
+            "from benchmarks import step_time\n"
+            "step_time.run_task(Path(sys.argv[2]), Path(sys.argv[3]))\n"
         )
         ended = subprocess.run(
-            [sys.executable, "-c", code, str(Path(__file__).resolve().parent.parent), str(task), str(result)],
+            [sys.executable, str(script), str(Path(__file__).resolve().parent.parent), str(task), str(result)],
             env=dict(os.environ),
         )
         if not result.exists():
             raise UserError(
-                f"the process of {kind} ended with {ended.returncode}; if memory ran out, lower --batch_size"
+                f"the process of {arguments[0]} ended with {ended.returncode}; if memory ran out, lower --batch_size"
             )
         outcome = pickle.loads(result.read_bytes())
     if isinstance(outcome, UserError):
@@ -205,10 +233,12 @@ def _measure_in_new_process(kind: str, *arguments: Any) -> Measurement:
     return outcome
 
 
-def measure_task(task: Path, result: Path) -> None:
-    """`measure` for the arguments pickled in `task`; its result, or what the user did wrong, goes to `result`."""
+def run_task(task: Path, result: Path) -> None:
+    """Calls the function whose name and arguments are pickled in `task`; its result, or what the user did wrong, goes
+    to `result`."""
     try:
-        outcome = measure(*pickle.loads(task.read_bytes()))
+        name, *arguments = pickle.loads(task.read_bytes())
+        outcome = globals()[name](*arguments)
     except UserError as error:
         outcome = error
     result.write_bytes(pickle.dumps(outcome))
@@ -250,6 +280,8 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--device", choices=("CPU", "GPU", "Ascend"), help="what is there if absent")
     parser.add_argument("--steps", type=_positive, default=10, help="steps that are timed (default 10)")
     parser.add_argument("--products", type=_positive, default=20, help="matrix products that are timed (default 20)")
+    parser.add_argument("--recompute", action="store_true", help="measure training with recomputed blocks too")
+    parser.add_argument("--starts", action="store_true", help="measure a first and a second start of training too")
     parser.add_argument("--json", metavar="FILE", help="write everything there")
     return parser.parse_args(argv)
 
@@ -284,8 +316,15 @@ def main(argv: Sequence[str] | None = None) -> None:
             os.environ[variable] = str(options.threads)  # read when the new processes load MindSpore and NumPy
     sizes = (options.batch_size, options.steps, options.products)
     measurements = {
-        kind: _measure_in_new_process(kind, options.model, arguments, *sizes, options.device) for kind in KINDS
+        kind: _in_new_process(measure, kind, options.model, arguments, *sizes, options.device)
+        for kind in KINDS
+        if kind != "recomputed" or options.recompute
     }
+    starts = []
+    if options.starts:
+        with tempfile.TemporaryDirectory() as cache:
+            start = (options.model, arguments, options.batch_size, options.device, Path(cache))
+            starts = [_in_new_process(measure_start, *start) for _ in range(2)]
     inference = measurements["inference"]
     height, width = inference.image_size
     threads = os.environ.get("OMP_NUM_THREADS", f"all of {len(os.sched_getaffinity(0))}")
@@ -294,6 +333,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         f"{inference.device}, threads: {threads}\n"
     )
     print("\n".join(_table(measurements)))
+    for seconds, line in starts:
+        print(f"from the end of imports to the first finished step of training: {seconds:.1f} s ({line})")
     if options.json is not None:
         content = {
             "model": options.model,
@@ -301,6 +342,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             "batch_size": options.batch_size,
             "threads": threads,
             **{kind: asdict(measurement) for kind, measurement in measurements.items()},
+            "start_seconds": [seconds for seconds, _ in starts],
             "environment": describe_environment(inference.device),
         }
         write_json(options.json, content)

@@ -207,6 +207,7 @@ class Config:
         limit_batches: stop each epoch and evaluation after so many batches.
         init_from: checkpoint to start from instead of random weights; a head of another size is left out.
         freeze: names of parameters to keep at their values, shell-style patterns such as patch_embed.*.
+        compiler_cache: keep the compiled graph in the run's folder, so that it starts faster the next time.
     """
 
     device: Literal["CPU", "GPU", "Ascend"] | None = None
@@ -215,6 +216,7 @@ class Config:
     limit_batches: int | None = None
     init_from: str | None = None
     freeze: list[str] = field(default_factory=list)
+    compiler_cache: bool = True
     model: ModelConfig = field(default_factory=ModelConfig)
     data: DataConfig = field(default_factory=DataConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)

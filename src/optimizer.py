@@ -4,48 +4,76 @@ MindSpore's own `nn.AdamWeightDecay` has no bias correction, `mint.optim.AdamW` 
 `experimental.optim.AdamW` is nine times slower on CPU.
 """
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mindspore import Parameter, ParameterTuple, Tensor, nn, ops
 from mindspore import dtype as mstype
 
-_update = ops.MultitypeFuncGraph("adamw_update")
+_adamw = ops.MultitypeFuncGraph("adamw")
 
 
-@_update.register(
-    "Function",
-    "Tensor",
-    "Tensor",
-    "Tensor",
-    "Tensor",
-    "Tensor",
-    "Tensor",
-    "Number",
-    "Tensor",
-    "Tensor",
-    "Tensor",
-    "Tensor",
-)
-def _update_parameter(adam, beta1_power, beta2_power, beta1, beta2, eps, lr, weight_decay, parameter, m, v, gradient):
-    if weight_decay > 0.0:
-        gradient = ops.depend(gradient, ops.assign(parameter, parameter * (1.0 - lr * weight_decay)))
-    return adam(parameter, m, v, beta1_power, beta2_power, lr, beta1, beta2, eps, gradient)
+@_adamw.register(
+    "Function", "Tensor", "Tensor", "Tensor", "Tensor", "Tensor", "Tensor", "Tensor", "Tensor", "Tensor"
+)  # fmt: skip
+def _adamw_update(adam, lr, beta1, beta2, eps, weight_decay, parameter, m, v, gradient):
+    return adam(parameter, m, v, lr, beta1, beta2, eps, weight_decay, gradient)
 
 
-def _lr_of_each(lr, scales):
-    """One learning rate a parameter."""
-    rates = ()
-    for scale in scales:
-        rates = rates + (lr if scale == 1.0 else lr * scale,)
-    return rates
+class AdamWRun(nn.Cell):
+    """AdamW of parameters that are next to each other and have the same weight decay and learning rate.
+
+    One such cell a parameter, or tuples that hold a number for each, would triple the compile time of a training step.
+
+    Args:
+        first, last: where their gradients are among all, the last one excluded.
+        parameters, moment1, moment2: what is updated.
+        lr_scale: factor on the learning rate.
+        weight_decay: relative to the learning rate.
+        beta1, beta2: decay of the first and second moment.
+    """
+
+    def __init__(
+        self,
+        first: int,
+        last: int,
+        parameters: Sequence[Parameter],
+        moment1: Sequence[Parameter],
+        moment2: Sequence[Parameter],
+        lr_scale: float,
+        weight_decay: float,
+        beta1: float,
+        beta2: float,
+    ):
+        super().__init__(auto_prefix=False)
+        self.first, self.last = first, last
+        self.parameters = ParameterTuple(parameters)
+        self.moment1, self.moment2 = ParameterTuple(moment1), ParameterTuple(moment2)
+        self.lr_scale, self.weight_decay = lr_scale, weight_decay
+        self.beta1, self.beta2 = Tensor(beta1, mstype.float32), Tensor(beta2, mstype.float32)
+        self.adam = ops.AdamWeightDecay()
+        self.map = ops.HyperMap()
+
+    def construct(self, gradients, lr, eps, correction):
+        """All gradients; learning rate and epsilon with the bias correction in them, and the correction alone.
+
+        `ops.AdamWeightDecay` has no bias correction: m / (1 - beta1^t) / (sqrt(v / (1 - beta2^t)) + eps) is
+        correction * m / (sqrt(v) + eps'), where correction = sqrt(1 - beta2^t) / (1 - beta1^t) goes into its learning
+        rate, and out of its weight decay.
+        """
+        lr, weight_decay = lr * self.lr_scale, self.weight_decay / correction
+        update = ops.partial(_adamw, self.adam, lr, self.beta1, self.beta2, eps, weight_decay)
+        gradients = gradients[self.first : self.last]
+        return self.map(update, self.parameters, self.moment1, self.moment2, gradients)
 
 
 class AdamW(nn.Optimizer):
     """Adam with decoupled weight decay and bias correction, equal to PyTorch's AdamW.
 
-    The gradients are consumed in the order of `self.parameters`. State: `adam_m.*`, `adam_v.*`, `adam_updates` (for the
-    bias correction) and `global_step` (for the learning rate; it also counts steps that the caller leaves out).
+    The gradients are consumed in the order of `self.parameters`, which is that of the groups. State: `adam_m.*`,
+    `adam_v.*`, `adam_updates` (for the bias correction) and `global_step` (for the learning rate; it also counts steps
+    that the caller leaves out).
 
     Source: Loshchilov and Hutter, Decoupled Weight Decay Regularization, 2019, algorithm 2.
 
@@ -83,32 +111,43 @@ class AdamW(nn.Optimizer):
         self.updates = Parameter(Tensor(0, mstype.int32), name="adam_updates", requires_grad=False)
         self.beta1 = Tensor(beta1, mstype.float32)
         self.beta2 = Tensor(beta2, mstype.float32)
-        self.eps = Tensor(eps, mstype.float32)
-        decays = _decay_of_each(self)
-        self.decays = tuple(decays[index] for index in self.own)
-        self.scales = tuple((lr_scales or {}).get(p.name, 1.0) for p in self.own_parameters)
-        self.adam = ops.Adam()
-        self.map = ops.HyperMap()
+        self.eps = eps
+        settings = _settings_of_each(self, lr_scales)
+        self.runs = nn.CellList(
+            [
+                AdamWRun(
+                    first,
+                    last,
+                    self.own_parameters[first:last],
+                    self.moment1[first:last],
+                    self.moment2[first:last],
+                    *lr_scale_and_decay,
+                    beta1,
+                    beta2,
+                )
+                for first, last, lr_scale_and_decay in _runs([settings[index] for index in self.own])
+            ],
+            auto_prefix=False,
+        )
 
     def construct(self, gradients):
-        lr = _lr_of_each(self.get_lr(), self.scales)
         updates = self.updates.astype(mstype.float32) + 1.0
-        beta1_power = ops.pow(self.beta1, updates)
-        beta2_power = ops.pow(self.beta2, updates)
-        # ops.Adam adds epsilon before bias correction; scaled by sqrt(1 - beta2^t) it is the term after it
-        eps = self.eps * ops.sqrt(1.0 - beta2_power)
-        update = ops.partial(_update, self.adam, beta1_power, beta2_power, self.beta1, self.beta2, eps)
+        root = ops.sqrt(1.0 - ops.pow(self.beta2, updates))
+        correction = root / (1.0 - ops.pow(self.beta1, updates))
+        lr, eps = self.get_lr() * correction, self.eps * root
         own = gradients
         if self.broadcasts:
             own = ()
             for index in self.own:
                 own = own + (gradients[index],)
-        result = self.map(update, lr, self.decays, self.own_parameters, self.moment1, self.moment2, own)
+        done = ()
+        for run in self.runs:
+            done = done + (run(own, lr, eps, correction),)
         if self.broadcasts:
             # all gradients first: what nobody needs here would not be computed, and the other ranks would wait for it
-            result = self.send(ops.depend(result, gradients))
-        result = ops.depend(result, ops.assign_add(self.updates, 1))
-        return ops.depend(result, self.assignadd(self.global_step, 1))
+            done = self.send(ops.depend(done, gradients))
+        updates = ops.depend(ops.assign_add(self.updates, 1), done)
+        return ops.depend(self.assignadd(self.global_step, 1), updates)
 
     def send(self, result):
         """Gives every rank the parameters that another one has updated; one at a time, in the same order everywhere."""
@@ -128,14 +167,56 @@ def share_out(sizes: Sequence[int], num_ranks: int) -> tuple[int, ...]:
     return tuple(owners)
 
 
+def _runs(keys: Sequence[Any]) -> list[tuple[int, int, Any]]:
+    """(first, last + 1, key) of each stretch of equal keys."""
+    runs, first = [], 0
+    for key, stretch in itertools.groupby(keys):
+        last = first + len(list(stretch))
+        runs.append((first, last, key))
+        first = last
+    return runs
+
+
 _momentum = ops.MultitypeFuncGraph("momentum_update")
 
 
-@_momentum.register("Function", "Number", "Tensor", "Number", "Tensor", "Tensor", "Tensor")
-def _update_with_momentum(apply_momentum, momentum, lr, weight_decay, parameter, velocity, gradient):
+@_momentum.register("Function", "Number", "Number", "Tensor", "Tensor", "Tensor", "Tensor")
+def _update_with_momentum(apply_momentum, momentum, weight_decay, lr, parameter, velocity, gradient):
     if weight_decay > 0.0:
         gradient = gradient + weight_decay * parameter
     return apply_momentum(parameter, velocity, lr, gradient, momentum)
+
+
+class SGDRun(nn.Cell):
+    """SGD of parameters that are next to each other and have the same weight decay and learning rate; see `AdamWRun`.
+
+    Args:
+        first, last, parameters, lr_scale, weight_decay: see there.
+        velocity: is updated too.
+        momentum: share of it that is kept.
+    """
+
+    def __init__(
+        self,
+        first: int,
+        last: int,
+        parameters: Sequence[Parameter],
+        velocity: Sequence[Parameter],
+        lr_scale: float,
+        weight_decay: float,
+        momentum: float,
+    ):
+        super().__init__(auto_prefix=False)
+        self.first, self.last = first, last
+        self.parameters, self.velocity = ParameterTuple(parameters), ParameterTuple(velocity)
+        self.lr_scale, self.weight_decay, self.momentum = lr_scale, weight_decay, momentum
+        self.apply_momentum = ops.ApplyMomentum()
+        self.map = ops.HyperMap()
+
+    def construct(self, gradients, lr):
+        lr = lr * self.lr_scale
+        update = ops.partial(_momentum, self.apply_momentum, self.momentum, self.weight_decay, lr)
+        return self.map(update, self.parameters, self.velocity, gradients[self.first : self.last])
 
 
 class SGD(nn.Optimizer):
@@ -158,23 +239,29 @@ class SGD(nn.Optimizer):
     ):
         super().__init__(learning_rate, parameters, weight_decay)
         self.velocity = self.parameters.clone(prefix="velocity", init="zeros")
-        self.momentum = momentum
-        self.decays = _decay_of_each(self)
-        self.scales = tuple((lr_scales or {}).get(p.name, 1.0) for p in self.parameters)
-        self.apply_momentum = ops.ApplyMomentum()
-        self.map = ops.HyperMap()
+        self.runs = nn.CellList(
+            [
+                SGDRun(
+                    first, last, self.parameters[first:last], self.velocity[first:last], *lr_scale_and_decay, momentum
+                )
+                for first, last, lr_scale_and_decay in _runs(_settings_of_each(self, lr_scales))
+            ],
+            auto_prefix=False,
+        )
 
     def construct(self, gradients):
-        lr = _lr_of_each(self.get_lr(), self.scales)
-        update = ops.partial(_momentum, self.apply_momentum, self.momentum)
-        result = self.map(update, lr, self.decays, self.parameters, self.velocity, gradients)
-        return ops.depend(result, self.assignadd(self.global_step, 1))
+        lr, done = self.get_lr(), ()
+        for run in self.runs:
+            done = done + (run(gradients, lr),)
+        return ops.depend(self.assignadd(self.global_step, 1), done)
 
 
-def _decay_of_each(optimizer: nn.Optimizer) -> tuple[float, ...]:
-    """One weight decay a parameter, as plain numbers, so that the graph holds no branch for it."""
+def _settings_of_each(optimizer: nn.Optimizer, lr_scales: Mapping[str, float] | None) -> list[tuple[float, float]]:
+    """Factor on the learning rate, and weight decay, of each parameter."""
     decay = optimizer.weight_decay
-    return tuple(float(value) for value in (decay if optimizer.is_group else [decay] * len(optimizer.parameters)))
+    decays = decay if optimizer.is_group else [decay] * len(optimizer.parameters)
+    scales = [(lr_scales or {}).get(parameter.name, 1.0) for parameter in optimizer.parameters]
+    return [(scale, float(decay)) for scale, decay in zip(scales, decays, strict=True)]
 
 
 def decay_groups(net: nn.Cell, weight_decay: float) -> list[dict[str, Any]]:
@@ -186,13 +273,12 @@ def decay_groups(net: nn.Cell, weight_decay: float) -> list[dict[str, Any]]:
         weight_decay: of all other trainable parameters.
     """
     exempt = net.no_weight_decay()
-    parameters = net.trainable_params()
     decayed, others = [], []
-    for p in parameters:
+    for p in net.trainable_params():
         is_exempt = p.ndim <= 1 or p.name.endswith(".bias") or p.name in exempt
         (others if is_exempt else decayed).append(p)
     groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
-    return [group for group in groups if group["params"]] + [{"order_params": parameters}]
+    return [group for group in groups if group["params"]]
 
 
 _scale = ops.MultitypeFuncGraph("scale_gradient")

@@ -1,5 +1,7 @@
 """Less memory for more time: activations of the blocks are computed anew in the backward pass."""
 
+import itertools
+
 from mindspore import nn
 
 from src.layers.activation import GELU
@@ -12,7 +14,7 @@ def recompute_blocks(net: nn.Cell) -> None:
     MindSpore 2.10 cannot compile a recomputed block in which dropout follows a cell with a derivative of its own
     ("Graph cycle exists"), so that GELU and LayerNorm have MindSpore's derivatives there.
     """
-    for block in net.transformer_blocks():
+    for block in itertools.chain(*net.block_stages()):
         block.recompute()
         for _, cell in block.cells_and_names():
             if isinstance(cell, GELU):

@@ -17,6 +17,7 @@ from src.models.pyramid_tnt import PyramidTNT
 from src.models.t2t_vit import T2TViT
 from src.models.tnt import TNT
 from src.optimizer import AdamW, decay_groups
+from src.shared_graphs import share_graphs
 from tests.reference.fill import fill_input, fill_parameter
 
 FOLDER = Path(__file__).parent / "reference"
@@ -77,6 +78,7 @@ def create_step(case: Case, net: nn.Cell) -> TrainStep:
     """The shipped training step with the recipe's decay groups and the case's settings."""
     adamw = case.meta["adamw"]
     optimizer = AdamW(decay_groups(net, adamw["weight_decay"]), adamw["lr"], 0.0, *adamw["betas"], adamw["eps"])
+    share_graphs(net)
     step = TrainStep(
         net, create_loss(adamw["label_smoothing"]), optimizer, adamw["clip"], batch_size=case.meta["input"][0]
     )
@@ -108,6 +110,7 @@ def check_gradients(case: Case) -> None:
     """Loss, the norm of every gradient, and the first entries of each."""
     net = case.build()
     optimizer = AdamW(decay_groups(net, 0.0), 0.0)
+    share_graphs(net)
     step = TrainStep(net, create_loss(), optimizer, batch_size=case.meta["input"][0])
     net.set_train(bool(case.meta.get("train_mode")))
     loss, gradients = _Gradients(step)(case.images(), case.labels())

@@ -1,16 +1,20 @@
 """From a configuration to the data, the network and its description."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
 
-from mindspore import nn
+from mindspore import Tensor, nn, ops
 
 from src.config import Config
 from src.data import open_dataset
 from src.data.image_folder import ImageFolder
 from src.data.loader import Dataset, EvalLoader, TrainLoader
 from src.ema import Ema
+from src.engine.compiler_cache import CompilerCache
 from src.engine.device import current_device
 from src.engine.distribution import AverageOverRanks, Ranks
+from src.engine.run_folder import RunFolder
 from src.engine.train_step import TrainStep
 from src.errors import UserError
 from src.fine_tuning import lr_scales
@@ -23,6 +27,7 @@ from src.model_card import ModelCard
 from src.models import create_model, get_variant
 from src.optimizer import SGD, AdamW, decay_groups
 from src.recompute import recompute_blocks
+from src.shared_graphs import share_graphs
 
 
 def create_card(config: Config, classes: Sequence[str]) -> ModelCard:
@@ -119,6 +124,7 @@ def create_train_step(
     """One step of training `net` as `config` has it, whose precision it sets, on one of `ranks`."""
     train, ranks = config.train, ranks or Ranks()
     set_precision(net, train.precision, current_device())
+    share_graphs(net)
     is_sharded = config.optimizer.shard_state and ranks.count > 1
     mixes = config.data.mixup > 0 or config.data.cutmix > 0  # then the targets are soft and smoothed already
     return TrainStep(
@@ -193,3 +199,14 @@ def create_eval_loader(config: Config, card: ModelCard, dataset: Dataset, ranks:
         rank=ranks.rank,
         num_ranks=ranks.count,
     )
+
+
+def create_compiler_cache(config: Config, folder: RunFolder, graph: str, ranks: Ranks, **more: Any) -> CompilerCache:
+    """The cache in the run's folder for a graph that follows from `config` and from `more`; none where it is off."""
+    settings = {**asdict(config), "output": None, **more}
+    return CompilerCache(folder.compiler_cache if config.compiler_cache else None, graph, settings, ranks)
+
+
+def evaluation_input(config: Config, card: ModelCard) -> Tensor:
+    """A batch of the shape that `create_eval_loader` gives."""
+    return ops.zeros((config.train.batch_size, card.in_channels, *card.image_size))

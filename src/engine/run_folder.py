@@ -30,6 +30,7 @@ class RunFolder:
         self.profile = self.path / "profile"
         self.export = self.path / "export"
         self.tensorboard = self.path / "tensorboard"
+        self.compiler_cache = self.path / "compiler_cache"
         self.checkpoints = self.path / "checkpoints"
         self.last = self.checkpoints / "last.ckpt"
         self.best = self.checkpoints / "best.ckpt"

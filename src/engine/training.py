@@ -10,17 +10,20 @@ from pathlib import Path
 
 import mindspore as ms
 import numpy as np
+from mindspore import nn
 
 from src.checkpoint import Checkpoint, load_state, load_weights, read_checkpoint
 from src.config import Config, changed_keys, dump_config
 from src.engine.build import (
     create_card,
+    create_compiler_cache,
     create_eval_loader,
     create_schedule,
     create_train_loader,
     create_train_step,
     create_training_network,
     describe_ignored,
+    evaluation_input,
     open_split,
 )
 from src.engine.checkpoint_keeper import CheckpointKeeper, find_resumable
@@ -43,7 +46,7 @@ PROFILED_STEPS = 5
 FREE_KEYS = (
     "device", "output", "limit_batches", "init_from", "data.root", "data.workers", "data.on_bad_image",
     "optimizer.shard_state", "train.log_every", "train.eval_every", "train.save_every", "train.keep_checkpoints",
-    "train.tensorboard", "train.recompute",
+    "train.tensorboard", "train.recompute", "compiler_cache",
 )  # fmt: skip
 """What may differ when a run is resumed, because the weights do not depend on it."""
 
@@ -101,6 +104,9 @@ class Training:
             lines += load_initial_weights(self.net, read_checkpoint(config.init_from))
         lines += freeze(self.net, config.freeze)
         self.step_cell = self._create_step()
+        self.cache = create_compiler_cache(
+            config, folder, "training_step", self.ranks, steps_per_epoch=self.steps_per_epoch
+        )
         self.step = self.saved_step = self.evaluated_step = 0
         self.best_top1 = -1.0
         self.resumed_from = None if checkpoint is None else checkpoint.path
@@ -201,7 +207,10 @@ class Training:
                     since = time.perf_counter()
                     images, targets = next(batches)
                     waited += time.perf_counter() - since
-                    losses.append(float(self.step_cell(ms.Tensor(images), ms.Tensor(targets)).asnumpy()))
+                    batch = ms.Tensor(images), ms.Tensor(targets)
+                    if self._compile("training_step", self.step_cell, *batch):
+                        waited = 0.0  # the clock starts anew
+                    losses.append(float(self.step_cell(*batch).asnumpy()))
                 self.step, done = self.step + 1, done + 1
                 told = self.exchange.gather([sum(losses) / accumulate, stop.signal or 0])
                 loss = float(told[:, 0].mean())
@@ -221,6 +230,14 @@ class Training:
                     self._stop(signal.Signals(asked))
                 yield
 
+    def _compile(self, name: str, cell: nn.Cell, *inputs: ms.Tensor) -> bool:
+        """Whether that was still to be done."""
+        line = self.cache.compile(name, cell, *inputs)
+        if line is not None:
+            self.log.tell(line)
+            self.log.restart_clock()
+        return line is not None
+
     def _check_finite(self, loss: float) -> None:
         where = f"at step {self.step} (epoch {(self.step - 1) // self.steps_per_epoch + 1})"
         advice = "lower optimizer.lr, lengthen schedule.warmup_epochs or set optimizer.clip_norm."
@@ -239,8 +256,9 @@ class Training:
 
     def _evaluate(self, stop: StopRequest) -> Scores:
         """Evaluates the weights and their moving average; keeps the better ones if they are the best so far."""
-        since, scores = time.perf_counter(), {}
         self._agree_on_statistics()
+        self._compile("evaluation", self.net.set_train(False), evaluation_input(self.config, self.card))
+        since, scores = time.perf_counter(), {}
         for name in ("raw",) if self.ema is None else ("raw", "ema"):
             with self.ema.applied() if name == "ema" else nullcontext():
                 scores[name] = self._evaluate_once(f"evaluate {name}" if self.ema else "evaluate", stop)

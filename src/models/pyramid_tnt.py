@@ -472,9 +472,9 @@ class PyramidTNT(nn.Cell):
             sentences = sentences + (outer_tokens,)
         return sentences
 
-    def transformer_blocks(self) -> list[nn.Cell]:
-        """The blocks whose activations training may compute anew instead of keeping them."""
-        return [block for stage in self.stages for block in stage.blocks]
+    def block_stages(self) -> list[list[nn.Cell]]:
+        """The transformer blocks; those of a list get inputs of the same shapes."""
+        return [list(stage.blocks) for stage in self.stages]
 
     def forward_features(self, images):
         """(B, in_channels, H, W) -> sentences of the last stage after the final norm, (B, N, D)."""

@@ -96,9 +96,9 @@ class _Backbone(nn.Cell):
         cls_token = self.cls_token + ops.zeros_like(tokens[:, :1])  # B 1 D
         return self.pos_drop(self.concat((cls_token, tokens)) + self.pos_embed)
 
-    def transformer_blocks(self) -> list[nn.Cell]:
-        """The blocks whose activations training may compute anew instead of keeping them."""
-        return [block for block in self.blocks if isinstance(block, Block)]
+    def block_stages(self) -> list[list[nn.Cell]]:
+        """The transformer blocks; those of a list get inputs of the same shapes."""
+        return [[block for block in self.blocks if isinstance(block, Block)]]
 
     def forward_features(self, images):
         """(B, in_channels, H, W) -> class token and tokens after the final norm, (B, L, D)."""

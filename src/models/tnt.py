@@ -289,9 +289,9 @@ class TNT(nn.Cell):
         tokens = self.concat((cls_token, sentences))
         return inner_tokens, self.pos_drop(tokens + self.outer_pos)
 
-    def transformer_blocks(self) -> list[nn.Cell]:
-        """The blocks whose activations training may compute anew instead of keeping them."""
-        return list(self.blocks)
+    def block_stages(self) -> list[list[nn.Cell]]:
+        """The transformer blocks; those of a list get inputs of the same shapes."""
+        return [list(self.blocks)]
 
     def forward_features(self, images):
         """(B, in_channels, H, W) -> class token and sentences after the final norm, (B, L, D)."""

@@ -34,13 +34,14 @@ def environment_comes_back(monkeypatch):
 def test_table_and_json(capfd):
     structure = [f"{key}={value}" for key, value in STRUCTURE.items()]
     options = "--batch_size 2 --image_size 32 48 --threads 1 --steps 3 --products 2 --device CPU --json out.json"
-    main(["tnt_s_patch16_224", *options.split(), "--structure", *structure, "inner_blocks=[]"])
+    more = ["--recompute", "--starts", "--structure", *structure, "inner_blocks=[]"]
+    main(["tnt_s_patch16_224", *options.split(), *more])
 
     result = json.loads(Path("out.json").read_text())
     net = create_model("tnt_s_patch16_224", **STRUCTURE, inner_blocks=[], image_size=(32, 48))
     assert result["arguments"] == {**STRUCTURE, "inner_blocks": [], "image_size": [32, 48]}
     assert (result["batch_size"], result["threads"], result["environment"]["device"]) == (2, "1", "CPU")
-    for kind, factor in (("inference", 1), ("training", 3)):
+    for kind, factor in (("inference", 1), ("training", 3), ("recomputed", 3)):
         measured = result[kind]
         assert measured["image_size"] == [32, 48]
         assert measured["multiply_adds"] == factor * 2 * count(net).total
@@ -53,14 +54,19 @@ def test_table_and_json(capfd):
         assert 100 * 2**20 < measured["peak_memory_bytes"] < 16 * 2**30  # Python with MindSpore takes over 100 MiB
 
     lines = capfd.readouterr().out.splitlines()
-    for kind in ("inference", "training"):
+    for kind in ("inference", "training", "recomputed"):
         assert f"{kind}: compiling" in lines
         assert [line for line in lines if line.startswith(f"{kind}: step 3 of 3, ")]
     assert "tnt_s_patch16_224, batch of 2, 32 x 48 pixels, float32, CPU, threads: 1" in lines
-    assert lines[-9].split() == ["inference", "training"]
+    first, second = lines[-2:]
+    assert first.startswith("from the end of imports to the first finished step of training: ")
+    assert "graph training_step compiled in" in first and "graph training_step read from the compiler cache" in second
+    assert len(result["start_seconds"]) == 2 and min(result["start_seconds"]) > 0
+    lines = lines[:-2]
+    assert lines[-9].split() == ["inference", "training", "recomputed"]
     for field, line in zip(FIELDS, lines[-8:], strict=True):
         assert line.startswith(field)
-        assert len(line.removeprefix(field).replace(" s", "").replace(" MiB", "").replace(" G/s", "").split()) == 2
+        assert len(line.removeprefix(field).replace(" s", "").replace(" MiB", "").replace(" G/s", "").split()) == 3
     assert f"{result['inference']['multiply_adds']:,}" in lines[-4]
     assert f"{result['training']['share']:.3f}" in lines[-1]
 
