@@ -62,8 +62,13 @@ def train(net, precision="float32", steps=3):
     "model,arguments,precision",
     [
         *((model, {"drop_path_rate": 0.3}, "float32") for model in TINY),
-        ("tnt_s_patch16_224", {"drop_path_rate": 0.3, "drop_rate": 0.2, "attn_drop_rate": 0.2}, "float16"),
-        ("tnt_s_patch16_224", {}, "float32"),
+        pytest.param(
+            "tnt_s_patch16_224",
+            {"drop_path_rate": 0.3, "drop_rate": 0.2, "attn_drop_rate": 0.2},
+            "float16",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param("tnt_s_patch16_224", {}, "float32", marks=pytest.mark.slow),
     ],
 )
 def test_training_is_the_same_without_sharing(model, arguments, precision, monkeypatch):
@@ -108,6 +113,7 @@ def test_what_makes_cells_different(what):
     assert [group for group in groups if group[0].endswith("outer_mlp")] == expected
 
 
+@pytest.mark.slow
 def test_recomputed_blocks_share():
     net = create("tnt_s_patch16_224", drop_path_rate=0.3)
     recompute_blocks(net)

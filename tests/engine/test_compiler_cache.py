@@ -11,8 +11,11 @@ import numpy as np
 import pytest
 from mindspore import nn
 
+from src.config import Config
+from src.engine.build import create_compiler_cache
 from src.engine.compiler_cache import CompilerCache
 from src.engine.distribution import Ranks
+from src.engine.run_folder import RunFolder
 from src.file_lock import file_lock
 from tests.engine.test_training import CONFIG
 
@@ -61,12 +64,6 @@ def test_a_second_start_reads_its_graphs_and_trains_to_the_same_bits(tmp_path):
     assert "graph training_step compiled in" in log
     assert again == record
 
-    log, other = start(tmp_path, "--overwrite", "--seed", "7")
-    assert "read from" not in log
-    assert other != record
-
-    assert "compile" in start(tmp_path, "--overwrite", "--compiler_cache", "false")[0]
-
 
 class Scale(nn.Cell):
     def __init__(self, factor):
@@ -109,6 +106,12 @@ def test_the_sources_and_the_version_change_the_key(monkeypatch, tmp_path):
         assert key() != before
     monkeypatch.setattr(ms, "__version__", "0.0.1")
     assert key() != before
+
+
+def test_the_switch(tmp_path):
+    folder = RunFolder(tmp_path, "run")
+    assert create_compiler_cache(Config(), folder, "training_step", Ranks()).folder == folder.compiler_cache
+    assert create_compiler_cache(Config(compiler_cache=False), folder, "training_step", Ranks()).folder is None
 
 
 @pytest.fixture
