@@ -24,7 +24,7 @@ def _adamw_update(adam, lr, beta1, beta2, eps, weight_decay, parameter, m, v, gr
 class AdamWRun(nn.Cell):
     """AdamW of parameters that are next to each other and have the same weight decay and learning rate.
 
-    One such cell a parameter, or tuples that hold a number for each, would triple the compile time of a training step.
+    Tuples that hold a learning rate and a decay for each parameter would double the compile time of a training step.
 
     Args:
         first, last: where their gradients are among all, the last one excluded.

@@ -30,7 +30,7 @@ _SOURCES = Path(__file__).resolve().parent.parent
 _SEAL = "seal.json"
 _NO_START_SCRIPT = (OSError, SyntaxError, ImportError)
 """What MindSpore raises where it cannot read the script that Python was started with, as it does for its cache: there
-is none in an interactive session."""
+is none in an interactive interpreter."""
 
 
 class CompilerCache:
