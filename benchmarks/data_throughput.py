@@ -10,9 +10,10 @@ measured, each the way to a network's input of 224 x 224:
 - full recipe: also RandAugment (rand-m9-mstd0.5-inc1), mixup 0.8 or cutmix 1.0, random erasing 0.25.
 
 The pipeline is the loader of training or evaluation with its worker processes; what counts are images in batches that
-arrive here. The bare loop is as many processes, each of which applies the same functions to one image (with mixing:
-two) after the other and throws the result away: no order, no batches, nothing handed over, and one random stream. Both
-run in turns, several times; the table has the medians. The files stay in the system's cache, so no disk is measured.
+have gone into a compiled graph, which reads one pixel of each. The bare loop is as many processes, each of which does
+the same to one image (with mixing: two) after the other and throws the result away: no order, no batches, nothing
+handed over, and one random stream. Both run in turns, several times; the table has the medians. The files stay in the
+system's cache, so no disk is measured.
 
 Only figures from an otherwise idle machine mean anything.
 """
@@ -88,8 +89,24 @@ def open_repeated(files: Sequence[Path], length: int) -> ListedImages:
     return ListedImages(files[0].parent, names, labels, [str(label) for label in range(NUM_CLASSES)], "this benchmark")
 
 
-def pipeline_rate(kind: str, files: Sequence[Path], workers: int, batch_size: int, count: int) -> float:
-    """Images a second that arrive in batches, after the first ones."""
+def create_step() -> Callable[..., Any]:
+    """A graph that takes batches as a step of training does, and does as good as nothing with them."""
+    import mindspore as ms  # here: the processes of the bare loop do without
+    from mindspore import nn
+
+    class FirstPixels(nn.Cell):
+        def construct(self, images, targets):
+            return images[:, 0, 0, 0], targets
+
+    ms.set_context(mode=ms.GRAPH_MODE, device_target="CPU")
+    net = FirstPixels()
+    return lambda *batch: net(*map(ms.Tensor.from_numpy, batch))[0].asnumpy()
+
+
+def pipeline_rate(
+    kind: str, files: Sequence[Path], workers: int, batch_size: int, count: int, step: Callable[..., Any]
+) -> float:
+    """Images a second that have gone through `step` in batches, after the first ones."""
     dataset = open_repeated(files, count + 4 * batch_size)
     if kind == "evaluation":
         loader: Any = EvalLoader(dataset, **INPUT, batch_size=batch_size, crop_pct=0.9, workers=workers)
@@ -98,10 +115,10 @@ def pipeline_rate(kind: str, files: Sequence[Path], workers: int, batch_size: in
         recipe = {**CROP, **MIXING, **(PLAIN if kind == "plain training" else FULL)}
         loader = TrainLoader(dataset, **INPUT, **recipe, batch_size=batch_size, seed=0, repeats=1, workers=workers)
         batches = loader.epoch(0)
-    for _ in range(3):  # while the workers start, and what was ready before the clock
-        next(batches)
+    for images, targets, *_ in islice(batches, 3):  # while the workers start, and what was ready before the clock
+        step(images, targets)
     begin = time.perf_counter()
-    arrived = sum(len(images) for images, *_ in islice(batches, -(-count // batch_size)))
+    arrived = sum(len(step(images, targets)) for images, targets, *_ in islice(batches, -(-count // batch_size)))
     rate = arrived / (time.perf_counter() - begin)
     batches.close()
     if isinstance(loader, TrainLoader):
@@ -212,7 +229,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         measures: dict[str, Callable[[str], float]] = {
             "bare": partial(bare_rate, files=files, processes=workers, count=options.images),
             "pipeline": partial(
-                pipeline_rate, files=files, workers=workers, batch_size=options.batch_size, count=options.images
+                pipeline_rate,
+                files=files,
+                workers=workers,
+                batch_size=options.batch_size,
+                count=options.images,
+                step=create_step(),
             ),
         }
         for number in range(options.rounds):

@@ -87,7 +87,7 @@ def evaluate(
     net.set_train(False)
     counter = ScoreCounter()
     for index, (images, labels, num_valid) in enumerate(batches, start=1):
-        logits = net(ms.Tensor(images)).asnumpy()
+        logits = net(ms.Tensor.from_numpy(images)).asnumpy()  # images are not copied, and used up here
         counter.add(logits[:num_valid], labels[:num_valid])
         progress.advance(num_valid)
         if index == limit_batches:

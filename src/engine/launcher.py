@@ -15,7 +15,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -38,6 +38,8 @@ from src.engine.launch_plan import (
     process_environment,
     resuming,
 )
+from src.engine.progress import FollowedProgress, print_line
+from src.engine.progress_file import VARIABLE as PROGRESS_FILE
 from src.engine.stop_request import Stopped, StopRequest
 from src.errors import UserError
 from src.file_lock import file_lock
@@ -167,15 +169,15 @@ def run(plan: LaunchPlan, stop: StopRequest) -> int:
     """
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     _set_old_logs_aside(plan)
-    output = _Output(plan.log_of(plan.ranks[0]))
+    output = _Output(plan)
     try:
-        watch = _Watch(_start(plan), plan)
+        watch = _Watch(_start(plan, output.environment), plan)
         while watch.goes_on(stop):
             output.copy()
             time.sleep(POLL_SECONDS)
     finally:
         _end_everything()
-        output.copy()
+        output.close()
     if watch.failures:
         _report(plan, watch.failures)
         code = watch.failures[0].code
@@ -183,11 +185,11 @@ def run(plan: LaunchPlan, stop: StopRequest) -> int:
     return 0 if watch.stopped_by is None else 128 + watch.stopped_by
 
 
-def _start(plan: LaunchPlan) -> dict[int, int | None]:
+def _start(plan: LaunchPlan, environment: Mapping[str, str]) -> dict[int, int | None]:
     """Process id -> rank; None is the scheduler."""
     starter = subprocess.run(
         msrun_command(plan, os.getpid()),
-        env=process_environment(plan, os.environ, len(os.sched_getaffinity(0))),
+        env=process_environment(plan, {**os.environ, **environment}, len(os.sched_getaffinity(0))),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -251,7 +253,7 @@ class _Watch:
     def _stop(self, number: signal.Signals) -> None:
         if self.stopped_by is not None or self.failures:
             return
-        print(f"{number.name}: the ranks save and end, which may take a while; once more ends them at once", flush=True)
+        print_line(f"{number.name}: the ranks save and end, which may take a while; once more ends them at once")
         self.stopped_by = number
         self._end_within(STOP_SECONDS)
         for pid, rank in self.running.items():
@@ -260,26 +262,46 @@ class _Watch:
 
 
 class _Output:
-    """Shows on the terminal what a log file gains."""
+    """Shows on the terminal what the log of this host's first rank gains, and below it the progress bars of rank 0.
 
-    def __init__(self, path: Path):
-        self.path, self.position, self.is_open = path, 0, True
+    Args:
+        plan: what is started.
+
+    Attributes:
+        environment: variables for the processes that are started.
+    """
+
+    def __init__(self, plan: LaunchPlan):
+        self.log, self.position, self.is_open = plan.log_of(plan.ranks[0]), 0, True
+        self.environment: dict[str, str] = {}
+        self._progress = None
+        if 0 in plan.ranks and sys.stderr.isatty():
+            path = plan.logs / ".progress.json"
+            self.environment[PROGRESS_FILE] = str(path)
+            self._progress = FollowedProgress(path)
+            self._progress.close()  # what a launcher left that was killed
 
     def copy(self) -> None:
-        """Writes the lines that are new to stdout."""
-        if not self.is_open or not self.path.exists():
-            return
-        with self.path.open("rb") as file:
-            file.seek(self.position)
-            new = file.read()
-        new = new[: new.rfind(b"\n") + 1]
-        self.position += len(new)
-        lines = [line for line in new.decode(errors="replace").splitlines(keepends=True) if not _is_noise(line)]
-        try:
-            sys.stdout.write("".join(lines))
-            sys.stdout.flush()
-        except OSError:  # the terminal or the pipe is gone; the run goes on
-            self.is_open = False
+        """Writes the lines that are new to stdout, and draws the bars."""
+        if self.is_open and self.log.exists():
+            with self.log.open("rb") as file:
+                file.seek(self.position)
+                new = file.read()
+            new = new[: new.rfind(b"\n") + 1]
+            self.position += len(new)
+            try:
+                for line in new.decode(errors="replace").splitlines():
+                    if not _is_noise(line):
+                        print_line(line)
+            except OSError:  # the terminal or the pipe is gone; the run goes on
+                self.is_open = False
+        if self.is_open and self._progress is not None:
+            self._progress.look()
+
+    def close(self) -> None:
+        self.copy()
+        if self._progress is not None:
+            self._progress.close()
 
 
 def _report(plan: LaunchPlan, failures: list[End]) -> None:

@@ -1,8 +1,26 @@
-"""A progress bar with speed and time left on a terminal; nothing elsewhere, where log lines do the telling."""
+"""Progress bars with speed and time left on a terminal; nothing elsewhere, where log lines do the telling."""
 
+import os
 import sys
+from pathlib import Path
 
 from tqdm import tqdm
+
+from src.engine.progress_file import BarState, ProgressFile, read_progress
+
+_FILE = ProgressFile.of(os.environ)
+
+
+def _bar(state: BarState, hidden: bool = False) -> tqdm:
+    return tqdm(
+        desc=state.desc,
+        total=state.total,
+        initial=state.initial,
+        unit=" images",
+        dynamic_ncols=True,
+        leave=False,
+        disable=hidden,
+    )
 
 
 class Progress:
@@ -17,27 +35,63 @@ class Progress:
 
     def __init__(self, title: str, total: int, done: int = 0, shown: bool = True):
         self.on_terminal = shown and sys.stderr.isatty()
-        self._bar = tqdm(
-            desc=title,
-            total=total,
-            initial=done,
-            unit=" images",
-            dynamic_ncols=True,
-            leave=False,
-            disable=not self.on_terminal,
-        )
+        self._state = BarState(title, total, done, done)
+        self._bar = _bar(self._state, hidden=not self.on_terminal)
+        self._file = _FILE if shown else None
+        if self._file is not None:
+            self._file.open(self._state)
 
     def advance(self, images: int, note: str = "") -> None:
         """`images` more are done; `note` is shown behind the bar."""
         if note:
             self._bar.set_postfix_str(note, refresh=False)
         self._bar.update(images)
+        if self._file is not None:
+            self._state.n += images
+            self._state.note = note
+            self._file.write(at_once=False)
 
     def __enter__(self) -> "Progress":
         return self
 
     def __exit__(self, *exception) -> None:
         self._bar.close()
+        if self._file is not None:
+            self._file.close(self._state)
+
+
+class FollowedProgress:
+    """Shows on this terminal the bars of another process, which has the path of the file in `VARIABLE`.
+
+    Args:
+        path: of the file.
+    """
+
+    def __init__(self, path: Path):
+        self._path = path
+        self._shown: list[tuple[BarState, tqdm]] = []
+
+    def look(self) -> None:
+        """Draws what has changed."""
+        self._show(read_progress(self._path))
+
+    def close(self) -> None:
+        """Removes the bars and the file."""
+        self._show([])
+        self._path.unlink(missing_ok=True)
+
+    def _show(self, states: list[BarState]) -> None:
+        same = 0
+        while same < min(len(states), len(self._shown)) and states[same].continues(self._shown[same][0]):
+            same += 1
+        for _, bar in reversed(self._shown[same:]):
+            bar.close()
+        bars = [bar for _, bar in self._shown[:same]] + [_bar(state) for state in states[same:]]
+        for state, bar in zip(states, bars, strict=True):
+            if state.n != bar.n:
+                bar.update(state.n - bar.n)
+                bar.set_postfix_str(state.note)
+        self._shown = list(zip(states, bars, strict=True))
 
 
 def print_line(line: str, to_stderr: bool = False) -> None:

@@ -207,7 +207,7 @@ class Training:
                     since = time.perf_counter()
                     images, targets = next(batches)
                     waited += time.perf_counter() - since
-                    batch = ms.Tensor(images), ms.Tensor(targets)
+                    batch = ms.Tensor.from_numpy(images), ms.Tensor.from_numpy(targets)  # not copied: used up below
                     if self._compile("training_step", self.step_cell, *batch):
                         waited = 0.0  # the clock starts anew
                     losses.append(float(self.step_cell(*batch).asnumpy()))

@@ -1,11 +1,17 @@
 """Launching small programs under the real msrun: who failed, how soon the others end, what a stop lets them do."""
 
+import fcntl
 import os
+import pty
+import re
 import signal
 import socket
+import struct
 import subprocess
 import sys
+import termios
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -46,11 +52,11 @@ def start(tmp_path):
     """Writes a program for the ranks, and starts it in the test's folder."""
     launchers = []
 
-    def start(body: str, *argv: str) -> subprocess.Popen:
+    def start(body: str, *argv: str, stderr: int = subprocess.PIPE) -> subprocess.Popen:
         Path("launch.py").write_text(LAUNCH)
         Path("train.py").write_text(PROGRAM + body)
         Path("run.yaml").touch()
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        pipes = {"stdout": subprocess.PIPE, "stderr": stderr, "text": True}
         command = [sys.executable, "launch.py", "--config", "run.yaml", *argv]
         launchers.append(subprocess.Popen(command, **pipes))
         return launchers[-1]
@@ -222,3 +228,36 @@ def test_two_hosts_on_one_machine(start):
     assert sorted(path.name for path in Path("output/run/logs").glob("*.log")) == [
         "scheduler.log", "worker_0.log", "worker_1.log"
     ]  # fmt: skip
+
+
+def test_the_terminal_shows_the_progress_of_rank_0(start):
+    body = f"""
+sys.path.insert(0, {str(ROOT)!r})
+from src.engine.progress import Progress
+with Progress("train", 64, shown=rank == "0") as progress:
+    time.sleep(0.5)
+    progress.advance(16, "loss 1.234")
+    print("a line", flush=True)
+    with Progress("evaluate", 8, shown=rank == "0"):
+        time.sleep(0.5)
+    time.sleep(0.5)
+"""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("4H", 24, 100, 0, 0))  # rows, columns
+    launcher = start(body, stderr=theirs)
+    os.close(theirs)
+    shown = read_all(ours)
+    assert launcher.wait() == 0
+    assert re.search(r"train: +25%[^\r]* 16/64 [^\r]*images/s, loss 1\.234\]", shown)
+    assert "evaluate:   0%" in shown
+    assert launcher.stdout.read().endswith("a line\n")
+    assert not list(Path("output/run/logs").glob(".progress*"))
+
+
+def read_all(terminal: int) -> str:
+    """What programs write to it until all of them have ended."""
+    shown = b""
+    with suppress(OSError):  # as a terminal's end is told on Linux
+        while new := os.read(terminal, 4096):
+            shown += new
+    return shown.decode()

@@ -1,0 +1,63 @@
+"""Bars of one process on the terminal of another."""
+
+import sys
+
+import pytest
+
+from src.engine import progress as module
+from src.engine.progress import FollowedProgress, Progress
+from src.engine.progress_file import VARIABLE, BarState, ProgressFile, read_progress
+
+
+@pytest.fixture
+def path(tmp_path, monkeypatch):
+    """Of the file that the bars of this process are written to, at once."""
+    monkeypatch.setattr("src.engine.progress_file.INTERVAL", 0.0)
+    path = tmp_path / "progress.json"
+    monkeypatch.setattr(module, "_FILE", ProgressFile.of({VARIABLE: str(path)}))
+    return path
+
+
+def test_bars_are_written_while_they_are_open(path):
+    with Progress("train", 64, done=16) as train:
+        train.advance(8, "loss 1.5")
+        assert read_progress(path) == [BarState("train", 64, 16, 24, "loss 1.5")]
+        with Progress("evaluate", 10):
+            assert [bar.desc for bar in read_progress(path)] == ["train", "evaluate"]
+        assert [bar.desc for bar in read_progress(path)] == ["train"]
+    assert read_progress(path) == []
+
+
+def test_a_rank_that_is_not_shown_writes_nothing(path):
+    with Progress("train", 64, shown=False) as train:
+        train.advance(8)
+    assert not path.exists()
+
+
+def test_the_follower_draws_what_is_open(path, monkeypatch, capsys):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    follower = FollowedProgress(path)
+    follower.look()  # before there is a file
+    state, file = BarState("train", 64, 0, 16, "loss 1.5"), ProgressFile(path)
+    file.open(state)
+    follower.look()
+    state.n = 32
+    file.write()
+    follower.look()
+    file.open(BarState("evaluate", 8, 0, 0))
+    follower.look()
+    path.write_text("[{")  # half of it
+    follower.look()
+    shown = capsys.readouterr().err
+    assert "25%" in shown and "loss 1.5" in shown and "evaluate:   0%" in shown
+    follower.close()
+    assert not path.exists()
+
+
+def test_another_bar_of_the_same_name_begins_anew():
+    first, second = BarState("evaluate", 8, 0, 6), BarState("evaluate", 8, 0, 1)
+    assert not second.continues(first) and first.continues(first)
+
+
+def test_a_file_that_cannot_be_written_stops_nothing(tmp_path):
+    ProgressFile(tmp_path / "missing" / "progress.json").open(BarState("train", 1, 0, 0))
