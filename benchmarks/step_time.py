@@ -4,7 +4,7 @@ Inference and training are measured one after the other, each in a process of it
 the peak of resident memory is that of one of them (of the host: a GPU's or NPU's own memory is not in it). Training is
 one whole step of the recipe: forward, loss, gradients, AdamW. With --recompute it is measured again with recomputed
 blocks (`train.recompute`). With --starts two more processes train a step each, the second with the compiler cache that
-the first one left.
+the first one left. With --operators more processes run a few steps under MindSpore's profiler, which slows them.
 
 - compile time: the first call minus a later one.
 - step time: the median of several steps after warm-up, from input tensors to the result on the host.
@@ -17,6 +17,7 @@ Only figures from an otherwise idle machine mean anything. Linux only (resident 
 """
 
 import argparse
+import csv
 import os
 import pickle
 import statistics
@@ -54,6 +55,9 @@ SIDE = 2048
 WARM_UP_STEPS = 2
 PAUSE = 0.1
 """Seconds between the two libraries: after its work, the threads of one stay busy for a while, waiting for more."""
+
+PROFILED_STEPS = 5
+SHOWN_OPERATORS = 20
 
 KINDS = {"inference": 1, "training": 3, "recomputed": 3}
 """What is measured, and its multiply-adds as a multiple of the forward's; those of recomputing do not count."""
@@ -165,6 +169,30 @@ def measure_start(
     return time.perf_counter() - since, line
 
 
+def measure_operators(
+    kind: str, model: str, arguments: dict[str, Any], batch_size: int, device: str | None
+) -> dict[str, float]:
+    """Milliseconds of a step for each kind of operator that the host ran, the most first; see `measure`.
+
+    Raises:
+        UserError: as `measure`; MindSpore's profiler recorded no operators of the host.
+    """
+    cell, inputs, _ = _build(kind, model, arguments, batch_size, device)
+    for _ in range(1 + WARM_UP_STEPS):
+        cell(*inputs).asnumpy()
+    with tempfile.TemporaryDirectory() as folder:
+        profiler = ms.Profiler(output_path=folder)
+        for _ in range(PROFILED_STEPS):
+            cell(*inputs).asnumpy()
+        profiler.analyse()
+        table = next(Path(folder).rglob("cpu_op_type_info_*.csv"), None)
+        if table is None:
+            raise UserError("--operators: MindSpore's profiler recorded no operators of the CPU")
+        rows = list(csv.DictReader(table.read_text().splitlines()))
+    times = {row["op_type"]: float(row["total_compute_time"]) / PROFILED_STEPS for row in rows}
+    return dict(sorted(times.items(), key=lambda item: -item[1]))
+
+
 def _build(
     kind: str, model: str, arguments: dict[str, Any], batch_size: int, device: str | None
 ) -> tuple[nn.Cell, tuple[ms.Tensor, ...], nn.Cell]:
@@ -259,6 +287,17 @@ def _table(measurements: dict[str, Measurement]) -> list[str]:
     return lines + [f"{name:26}" + "".join(f"{show(m):>20}" for m in measurements.values()) for name, show in rows]
 
 
+def operator_table(operators: dict[str, dict[str, float]]) -> list[str]:
+    """Lines for the operators that take longest, from what `measure_operators` gave for each kind of measurement."""
+    sums = {kind: sum(times.values()) for kind, times in operators.items()}
+    names = sorted({name for times in operators.values() for name in times})
+    names.sort(key=lambda name: -max(times.get(name, 0.0) for times in operators.values()))
+    lines = [f"{'ms of a step':26}" + "".join(f"{kind:>20}" for kind in operators)]
+    for name in names[:SHOWN_OPERATORS]:
+        lines.append(f"{name:26}" + "".join(f"{times.get(name, 0.0):>20.1f}" for times in operators.values()))
+    return [*lines, f"{'all operators':26}" + "".join(f"{total:>20.1f}" for total in sums.values())]
+
+
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="step_time.py", description="Times inference and a training step of a network, each in a new process."
@@ -282,6 +321,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--products", type=_positive, default=20, help="matrix products that are timed (default 20)")
     parser.add_argument("--recompute", action="store_true", help="measure training with recomputed blocks too")
     parser.add_argument("--starts", action="store_true", help="measure a first and a second start of training too")
+    parser.add_argument("--operators", action="store_true", help="show the time of each kind of operator too (CPU)")
     parser.add_argument("--json", metavar="FILE", help="write everything there")
     return parser.parse_args(argv)
 
@@ -315,11 +355,14 @@ def main(argv: Sequence[str] | None = None) -> None:
         for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
             os.environ[variable] = str(options.threads)  # read when the new processes load MindSpore and NumPy
     sizes = (options.batch_size, options.steps, options.products)
+    kinds = [kind for kind in KINDS if kind != "recomputed" or options.recompute]
     measurements = {
-        kind: _in_new_process(measure, kind, options.model, arguments, *sizes, options.device)
-        for kind in KINDS
-        if kind != "recomputed" or options.recompute
+        kind: _in_new_process(measure, kind, options.model, arguments, *sizes, options.device) for kind in kinds
     }
+    operators = {}
+    if options.operators:
+        batch = (options.model, arguments, options.batch_size, options.device)
+        operators = {kind: _in_new_process(measure_operators, kind, *batch) for kind in kinds}
     starts = []
     if options.starts:
         with tempfile.TemporaryDirectory() as cache:
@@ -335,6 +378,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     print("\n".join(_table(measurements)))
     for seconds, line in starts:
         print(f"from the end of imports to the first finished step of training: {seconds:.1f} s ({line})")
+    if operators:
+        print("", *operator_table(operators), sep="\n")
     if options.json is not None:
         content = {
             "model": options.model,
@@ -342,6 +387,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             "batch_size": options.batch_size,
             "threads": threads,
             **{kind: asdict(measurement) for kind, measurement in measurements.items()},
+            "operator_milliseconds": operators,
             "start_seconds": [seconds for seconds, _ in starts],
             "environment": describe_environment(inference.device),
         }

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.step_time import main
+from benchmarks.step_time import main, measure_operators, operator_table
 from src.complexity import count
 from src.errors import UserError
 from src.models import create_model
@@ -69,6 +69,24 @@ def test_table_and_json(capfd):
         assert len(line.removeprefix(field).replace(" s", "").replace(" MiB", "").replace(" G/s", "").split()) == 3
     assert f"{result['inference']['multiply_adds']:,}" in lines[-4]
     assert f"{result['training']['share']:.3f}" in lines[-1]
+
+
+def test_operators(capsys):
+    arguments = {**STRUCTURE, "image_size": 32}
+    inference = measure_operators("inference", "tnt_s_patch16_224", arguments, 2, "CPU")
+    assert list(inference.values()) == sorted(inference.values(), reverse=True)
+    assert {"MatMul", "Softmax", "Erf"} <= inference.keys()
+
+
+def test_operator_table():
+    table = operator_table({"inference": {"MatMul": 2.0, "Erf": 1.0}, "training": {"AdamWeightDecay": 4.0, "Erf": 3.0}})
+    assert [line.split() for line in table] == [
+        ["ms", "of", "a", "step", "inference", "training"],
+        ["AdamWeightDecay", "0.0", "4.0"],
+        ["Erf", "1.0", "3.0"],
+        ["MatMul", "2.0", "0.0"],
+        ["all", "operators", "3.0", "7.0"],
+    ]
 
 
 def test_wrong_input_in_the_new_process_is_a_user_error(capfd):
