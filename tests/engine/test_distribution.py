@@ -158,7 +158,7 @@ serve_if_scheduler()
 ms.set_context(mode=ms.GRAPH_MODE)
 ranks = start_distribution("CPU")
 exchange = Exchange(ranks)
-values = exchange.gather([ranks.rank + 0.1, 2.0**40 + ranks.rank, float("nan"), float("inf")])
+values = exchange.gather([100 * (51 + ranks.rank) / 360, 2.0**40 + ranks.rank, float("nan"), float("inf")])
 print("gathered", [[repr(float(v)) for v in row] for row in values])
 parameters = [
     Parameter(Tensor(np.arange(3, dtype=np.int32) - 5 + ranks.rank), name="a"),
@@ -175,6 +175,7 @@ def test_exchange_between_processes(tmp_path):
     for output in launch(2, "worker.py", folder=tmp_path):
         gathered = next(line for line in output.splitlines() if line.startswith("gathered"))
         rows = json.loads(gathered.removeprefix("gathered ").replace("'", '"'))
-        assert [[float(v) for v in row[:2]] for row in rows] == [[pytest.approx(r + 0.1), 2.0**40 + r] for r in (0, 1)]
+        exact = [[100 * (51 + r) / 360, 2.0**40 + r] for r in (0, 1)]
+        assert [[float(v) for v in row[:2]] for row in rows] == exact
         assert rows[0][2:] == ["nan", "inf"]
         assert "agreed [[-5, -4, -3], [[0.5, 0.5], [0.5, 0.5]], -5]" in output
