@@ -9,8 +9,8 @@
 #                        as in run_distribute_train.sh
 #
 # Options of eval.py: --json FILE, and every key of a configuration; see "python eval.py --help". Paths are relative to
-# where you are. The terminal shows rank 0; each rank writes logs/eval/worker_<rank>.log in the run's folder. Exit code
-# as in run_distribute_train.sh.
+# where you are. The terminal shows rank 0 and its progress bar; each rank writes logs/eval/worker_<rank>.log in the
+# run's folder. Exit code as in run_distribute_train.sh.
 set -euo pipefail
 for argument in "$@"; do
     if [ "$argument" = "-h" ] || [ "$argument" = "--help" ]; then

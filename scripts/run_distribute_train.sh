@@ -17,9 +17,9 @@
 # Options of train.py: --resume, --overwrite, and every key of a configuration, such as --train.batch_size 64; see
 # "python train.py --help". On several hosts run the same command on each. Paths are relative to where you are.
 #
-# The terminal shows rank 0; each rank writes logs/worker_<rank>.log in the run's folder. Ctrl-C or SIGTERM lets the run
-# save and end. Exit code: 0; 2 for wrong input; that of the rank that failed first, which is named; 143 or 130 when
-# stopped.
+# The terminal shows rank 0 and its progress bar; each rank writes logs/worker_<rank>.log in the run's folder. Ctrl-C
+# or SIGTERM lets the run save and end. Exit code: 0; 2 for wrong input; that of the rank that failed first, which is
+# named; 143 or 130 when stopped.
 set -euo pipefail
 for argument in "$@"; do
     if [ "$argument" = "-h" ] || [ "$argument" = "--help" ]; then

@@ -114,12 +114,17 @@ class Training:
         if checkpoint is not None:
             self._load(checkpoint)
             lines.append(f"resuming from {checkpoint.path} after step {self.step}")
+            if self.step >= self.total_steps and not self._evaluation_is_due():
+                lines.append(
+                    f"it has finished {self.step // self.steps_per_epoch} of {self.epochs} epochs, nothing is left to "
+                    "do; raise schedule.epochs and give --allow_changes to train longer"
+                )
         last_step = self.step if self.resumed_from == folder.last else None
         self.keeper = CheckpointKeeper(folder, self.card, config.train.keep_checkpoints, last_step)
         self.lines = lines
 
-    def run(self) -> Scores:
-        """Trains to the end and returns the scores of the last evaluation.
+    def run(self) -> Scores | None:
+        """Trains to the end and returns the scores of the last evaluation; None where nothing was left to do.
 
         Raises:
             UserError: the folder is in use or holds a run; the loss is not finite, an image is broken, or the folder
@@ -161,7 +166,7 @@ class Training:
             )
             return self._run()
 
-    def _run(self) -> Scores:
+    def _run(self) -> Scores | None:
         images, scores = self.images_per_step, None
         with (
             StopRequest() as stop,
@@ -357,9 +362,4 @@ class Training:
             raise UserError(
                 f"{checkpoint.path} is of a run with {checkpoint.progress['steps_per_epoch']} steps an epoch, this one "
                 f"has {self.steps_per_epoch}: the data, the number of devices or limit_batches changed"
-            )
-        if self.step >= self.total_steps and not self._evaluation_is_due():
-            raise UserError(
-                f"{checkpoint.path} has finished {self.step // self.steps_per_epoch} of {self.epochs} epochs; "
-                "raise schedule.epochs and give --allow_changes to train longer"
             )

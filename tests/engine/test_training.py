@@ -186,9 +186,14 @@ def test_two_runs_in_one_folder_are_refused(folder):
         train_script.main(["--config", "tiny.yaml", "--overwrite"])
 
 
+def test_resuming_a_finished_run_changes_nothing(folder, capsys):
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.name != "train.log"}
+    assert train_script.main(["--config", "tiny.yaml", "--resume"]) is None
+    assert "it has finished 3 of 3 epochs, nothing is left to do; raise schedule.epochs" in capsys.readouterr().out
+    assert {path: path.read_bytes() for path in before} == before
+
+
 def test_resume_refusals(folder):
-    with pytest.raises(UserError, match="has finished 3 of 3 epochs"):
-        train_script.main(["--config", "tiny.yaml", "--resume"])
     with pytest.raises(UserError, match="none.ckpt does not exist"):
         train_script.main(["--config", "tiny.yaml", "--resume", "none.ckpt"])
     best = "runs/tiny/checkpoints/best.ckpt"
