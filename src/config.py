@@ -173,6 +173,7 @@ class TrainConfig:
         ema_decay: of the moving average of the weights, which is evaluated besides them; no average when null.
         ema_warmup: smaller decays at the beginning, for short runs.
         recompute: compute the blocks' activations anew in the backward pass instead of keeping them.
+        flash_attention: attention as one operator of Ascend (Atlas A2), in half precision.
         log_every: steps between two lines of the log.
         eval_every: epochs between two evaluations.
         save_every: steps between two checkpoints, besides those at the end of epochs; none when null.
@@ -189,6 +190,7 @@ class TrainConfig:
     ema_decay: float | None = None
     ema_warmup: bool = False
     recompute: bool = False
+    flash_attention: bool = False
     log_every: int = 50
     eval_every: int = 1
     save_every: int | None = None

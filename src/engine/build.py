@@ -18,6 +18,7 @@ from src.engine.run_folder import RunFolder
 from src.engine.train_step import TrainStep
 from src.errors import UserError
 from src.fine_tuning import lr_scales
+from src.flash_attention import use_flash_attention
 from src.layers.image_size import to_sides
 from src.loss import create_loss
 from src.loss_scale import LossScale
@@ -85,6 +86,8 @@ def create_training_network(config: Config, card: ModelCard) -> nn.Cell:
     )
     if config.train.recompute:
         recompute_blocks(net)
+    if config.train.flash_attention:
+        use_flash_attention(net, config.train.precision, current_device())
     return net
 
 

@@ -16,12 +16,17 @@ class ScaledDotProductAttention(nn.Cell):
         dim: width of queries and keys, h * d.
         attn_drop_rate: dropout on the attention weights.
         scale: factor on q k^T; d ** -0.5 when None.
+
+    Attributes:
+        head_dim: d.
+        is_flash: compute everything in an operator of Ascend, see src/flash_attention.py.
     """
 
     def __init__(self, num_heads: int, dim: int, attn_drop_rate: float = 0.0, scale: float | None = None):
         super().__init__()
-        self.num_heads = num_heads
-        self.scale = (dim // num_heads) ** -0.5 if scale is None else scale
+        self.num_heads, self.head_dim = num_heads, dim // num_heads
+        self.scale = self.head_dim**-0.5 if scale is None else scale
+        self.is_flash = False
         self.scores = ops.BatchMatMul()
         self.weigh = ops.BatchMatMul()
         self.softmax = ops.Softmax(axis=-1)
@@ -35,7 +40,10 @@ class ScaledDotProductAttention(nn.Cell):
 
     def construct(self, q, k, v, bias=None):
         """q (B, L, h * d), k (B, S, h * d), v (B, S, h * e), bias (1, h, L, S) or None -> (B, L, h * e)."""
-        q = self.split_heads(q * self.scale, (0, 2, 1, 3))  # B h L d
+        q = q * self.scale
+        if self.is_flash:  # its own factor is 1: documents disagree on whether that would be on the bias too
+            return ops.flash_attention_score(q, k, v, self.num_heads, bias)
+        q = self.split_heads(q, (0, 2, 1, 3))  # B h L d
         k = self.split_heads(k, (0, 2, 3, 1))  # B h d S
         v = self.split_heads(v, (0, 2, 1, 3))  # B h S e
         scores = self.scores(q, k)  # B h L S
