@@ -20,6 +20,7 @@ from src.engine.distribution import Exchange, serve_if_scheduler, start_distribu
 from src.engine.evaluation import evaluate
 from src.engine.progress import Progress
 from src.engine.run_folder import RunFolder
+from src.engine.skipped_images import SkippedImages
 from src.engine.trained_network import choose_checkpoint, set_up_device_for
 from src.errors import UserError
 from src.fine_tuning import fit_image_size
@@ -56,6 +57,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise UserError(f"{path} holds {checkpoint.card.model}, but the configuration names {card.model}")
     settings = set_up_device_for(card, config)
     ranks = start_distribution(current_device())
+    exchange = Exchange(ranks)
     net = card.create_network()
     weights, resized = fit_image_size(net, checkpoint)
     load_weights(net, replace(checkpoint, weights=weights))
@@ -67,11 +69,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     cache = create_compiler_cache(config, folder, "evaluation", ranks)
     cache.compile("evaluation", net.set_train(False), evaluation_input(config, card))
     with Progress("evaluate", len(loader) * config.train.batch_size, shown=ranks.is_first) as progress:
-        scores = evaluate(net, loader, progress, config.limit_batches, Exchange(ranks).gather)
+        scores = evaluate(net, loader, progress, config.limit_batches, exchange.gather)
+    skipped = SkippedImages(loader, exchange=exchange, tell=print)
+    skipped.name()
+    count = skipped.count()
     if not ranks.is_first:
         return
-    if loader.bad_images:
-        print(f"{len(loader.bad_images)} images could not be read and were left out")
+    if count:
+        print(f"{count} images could not be read and were left out")
     print(scores)
     if options.json is not None:
         write_json(options.json, {"model": card.model, "checkpoint": str(path), **scores.to_dict()})

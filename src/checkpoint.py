@@ -1,6 +1,8 @@
 """Checkpoints: bare parameter names, a description of the network, written atomically, never loaded silently."""
 
+import binascii
 import json
+import mmap
 import os
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -12,10 +14,14 @@ import mindspore as ms
 import numpy as np
 from mindspore import Parameter, Tensor, nn
 
-from src.errors import UserError
+from src.errors import TemporaryError, UserError, writing_error
 from src.model_card import ModelCard
 
 _METADATA = "metadata"
+_CHECKSUM = b"crc_num"
+"""Before the last ten bytes of a file, which are the CRC32 of all before."""
+
+_PART = 2**24  # bytes
 _STATE_PREFIX = "training_state/"
 
 
@@ -29,6 +35,7 @@ class Checkpoint:
         state: what training needs besides (optimizer moments, step), empty in checkpoints for use.
         card: how the network is built and its input prepared; None in files of other programs.
         progress: epoch, step and best accuracy at the time of saving.
+        has_checksum: whether the file has one; if so, it is right. `save_checkpoint` always writes one.
     """
 
     path: Path
@@ -36,6 +43,11 @@ class Checkpoint:
     state: dict[str, np.ndarray]
     card: ModelCard | None
     progress: dict[str, Any]
+    has_checksum: bool = False
+
+
+class DamagedCheckpointError(UserError):
+    """The file is not what was written."""
 
 
 def save_checkpoint(
@@ -65,9 +77,8 @@ def save_checkpoint(
         os.replace(beside, path)
         sync_folder(path.parent)
     except (OSError, RuntimeError) as error:
-        raise UserError(
-            f"cannot write the checkpoint {path}: {error}; is the folder writable and the disk not full?"
-        ) from error
+        message = f"cannot write the checkpoint {path}: {error}; is the folder writable and the disk not full?"
+        raise writing_error(message, error) from error
     finally:
         for left in (beside, beside.with_suffix(".tmp")):  # MindSpore writes the latter first
             with suppress(OSError):
@@ -88,19 +99,30 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     """Reads and verifies a checkpoint.
 
     Raises:
-        UserError: no such file, or one that is damaged or not a MindSpore checkpoint.
+        DamagedCheckpointError: it is damaged, or no MindSpore checkpoint.
+        UserError: no such file, or one that cannot be read here and now.
     """
     path = Path(path)
     if not path.is_file():
         raise UserError(f"checkpoint {path} does not exist" if not path.exists() else f"{path} is not a file")
+    damaged = DamagedCheckpointError(
+        f"{path} is not a readable MindSpore checkpoint: it is truncated, damaged or of another kind "
+        "(convert.py makes checkpoints of PyTorch files)"
+    )
+    try:
+        is_right = _is_checksum_right(path)
+        _make_room(path.stat().st_size)
+    except OSError as error:
+        raise TemporaryError(f"cannot read the checkpoint {path}: {error}") from error
+    if is_right is False:
+        raise damaged
     try:
         # the file's own content tells the format, a name without the ending would be refused
-        entries = ms.load_checkpoint(str(path), crc_check=True)
+        entries = ms.load_checkpoint(str(path))
     except (ValueError, RuntimeError, TypeError, OSError) as error:
-        raise UserError(
-            f"{path} is not a readable MindSpore checkpoint: it is truncated, damaged or of another kind "
-            "(convert.py makes checkpoints of PyTorch files)"
-        ) from error
+        if is_right:
+            raise TemporaryError(f"cannot load the checkpoint {path}, which is not damaged: {error}") from error
+        raise damaged from error
     values = {name: entry.asnumpy() if isinstance(entry, Tensor) else entry for name, entry in entries.items()}
     card, progress = None, {}
     if isinstance(values.get(_METADATA), str):
@@ -108,7 +130,39 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         card, progress = ModelCard.from_dict(metadata["card"], str(path)), metadata["progress"]
     weights = {name: value for name, value in values.items() if not name.startswith(_STATE_PREFIX)}
     state = {name.removeprefix(_STATE_PREFIX): v for name, v in values.items() if name.startswith(_STATE_PREFIX)}
-    return Checkpoint(path, weights, state, card, progress)
+    return Checkpoint(path, weights, state, card, progress, bool(is_right))
+
+
+def _is_checksum_right(path: Path) -> bool | None:
+    """None where the file has none."""
+    with path.open("rb") as file:
+        end = file.seek(0, os.SEEK_END) - 10 - len(_CHECKSUM)
+        if end < 0:
+            return None
+        file.seek(end)
+        mark, expected = file.read(len(_CHECKSUM)), int.from_bytes(file.read(), "big")
+        if mark != _CHECKSUM:
+            return None
+        file.seek(0)
+        found = 0
+        while end > 0:
+            part = file.read(min(_PART, end))
+            found, end = binascii.crc32(part, found), end - len(part)
+        return found == expected
+
+
+def _make_room(size: int) -> None:
+    """Makes the system drop cached files until a file of `size` bytes fits into the memory that is free.
+
+    MindSpore 2.10 refuses to load a checkpoint that is larger, although the cache of files, which fills a training
+    host's memory, would make room. Loading takes more memory than is asked for here.
+    """
+    with suppress(OSError, ValueError):  # it cannot be told, or had
+        if os.sysconf("SC_AVPHYS_PAGES") * mmap.PAGESIZE > size + _PART:
+            return
+        with mmap.mmap(-1, size + 2 * _PART) as room:
+            for begin in range(0, len(room), mmap.PAGESIZE):
+                room[begin] = 1
 
 
 def load_weights(net: nn.Cell, checkpoint: Checkpoint) -> None:

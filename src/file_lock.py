@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from src.errors import UserError
+from src.errors import TemporaryError, writing_error
 
 
 @contextmanager
@@ -18,18 +18,19 @@ def file_lock(path: Path, holder: str) -> Iterator[None]:
         holder: who has it where it is taken, for the message: "another process is training into runs/tiny".
 
     Raises:
-        UserError: it is taken, or the folder cannot be written.
+        TemporaryError: it is taken.
+        UserError: the folder cannot be written.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         file = path.open("a")
     except OSError as error:
-        raise UserError(f"cannot write the run's folder {path.parent}: {error}") from error
+        raise writing_error(f"cannot write the run's folder {path.parent}: {error}", error) from error
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise UserError(f"{holder}; wait for it, or choose another --output") from None
+            raise TemporaryError(f"{holder}; wait for it, or choose another --output") from None
         except OSError:
             pass
         yield

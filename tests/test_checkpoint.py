@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from src.checkpoint import load_state, load_weights, read_checkpoint, save_checkpoint
-from src.errors import UserError
+from src.errors import TemporaryError, UserError
 from src.model_card import ModelCard
 
 CARD = ModelCard(
@@ -86,6 +86,26 @@ def test_damaged_files_are_refused(saved, kind):
     other.write_bytes(damaged)
     with pytest.raises(UserError, match=f"{kind}.ckpt is not a readable MindSpore checkpoint"):
         read_checkpoint(other)
+
+
+def test_a_file_that_cannot_be_loaded_now_is_not_called_damaged(saved, monkeypatch):
+    path, _ = saved
+
+    def fail(*args, **kwargs):
+        raise ValueError("the size exceeds current available memory")
+
+    monkeypatch.setattr(ms, "load_checkpoint", fail)
+    with pytest.raises(
+        TemporaryError, match="net.ckpt, which is not damaged: the size exceeds current available memory"
+    ):
+        read_checkpoint(path)
+
+
+def test_room_is_made_for_a_file_that_the_free_memory_does_not_hold(saved, monkeypatch):
+    path, _ = saved
+    sysconf = os.sysconf
+    monkeypatch.setattr(os, "sysconf", lambda name: 0 if name == "SC_AVPHYS_PAGES" else sysconf(name))
+    assert read_checkpoint(path).has_checksum  # MindSpore does not mind 0, which it takes for unknown
 
 
 def test_missing_files_are_refused(tmp_path):

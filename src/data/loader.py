@@ -82,7 +82,8 @@ class TrainLoader(_Loader):
     A step's global batch is cut into `num_ranks` * `accumulate` parts, and this loader yields those of one rank. All
     randomness is a function of the seed, the epoch, the image's index and repetition (augmentation, erasing) or the
     step (mixing), so the global batches are the same for any number of ranks, parts and workers, and after a restart.
-    Micro-batch m of rank r is part r + m * `num_ranks`, with the positions that `positions` says.
+    Micro-batch m of rank r is part m + r * `accumulate`, with the positions that `positions` says. So micro-batch m of
+    all ranks together has the same images on any number of them, which is what a synchronised batch norm sees.
 
     Attributes:
         bad_images: index in the data set -> why it cannot be read, of the images that were skipped so far.
@@ -161,7 +162,7 @@ class TrainLoader(_Loader):
             raise UserError(f"seed must not be negative, got {seed}")
         num_parts = num_ranks * accumulate
         self._parts = [
-            positions(rank + num_ranks * micro_batch, num_parts, batch_size, self._mixing.enabled)
+            positions(micro_batch + accumulate * rank, num_parts, batch_size, self._mixing.enabled)
             for micro_batch in range(accumulate)
         ]
         self._global_batch = num_parts * batch_size

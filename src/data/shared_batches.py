@@ -31,7 +31,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from src.errors import UserError
+from src.errors import TemporaryError, UserError
 
 Arrays = dict[str, np.ndarray]
 Fields = dict[str, tuple[tuple[int, ...], type]]
@@ -191,7 +191,7 @@ class SharedBatches:
                 try:
                     results.append(connection.recv())
                 except (EOFError, OSError):
-                    raise UserError(_death(self._results[connection])) from None
+                    raise TemporaryError(_death(self._results[connection])) from None
         except BaseException:  # Ctrl-C too, which may have cut a result in two
             self.close()
             raise
@@ -268,7 +268,7 @@ def _nameless_file(size: int) -> int:
             os.posix_fallocate(fd, 0, size)  # so that a full disk is an error here, not a crash later
         except OSError as error:
             os.close(fd)
-            raise UserError(
+            raise TemporaryError(
                 f"{size / 2**20:,.0f} MiB for batches do not fit into {tempfile.gettempdir()}: {error.strerror}; "
                 "free space there, name another folder in the variable TMPDIR, or set data.workers to 0"
             ) from error

@@ -9,7 +9,7 @@ from typing import Any
 
 from mindspore import Parameter
 
-from src.checkpoint import Checkpoint, read_checkpoint, save_checkpoint
+from src.checkpoint import Checkpoint, DamagedCheckpointError, read_checkpoint, save_checkpoint
 from src.engine.run_folder import RunFolder
 from src.errors import UserError
 from src.model_card import ModelCard
@@ -38,7 +38,7 @@ class CheckpointKeeper:
             UserError: it cannot be written; what was there is intact.
         """
         if self.keep > 1 and self.last_step not in (None, progress["step"]):
-            _give_second_name(self.folder.last, self.folder.checkpoints / f"step_{self.last_step:09d}.ckpt")
+            _give_second_name(self.folder.last, self.folder.checkpoint_of(self.last_step))
         save_checkpoint(self.folder.last, weights, self.card, state, progress)
         self.last_step = progress["step"]
         for path in list(self.folder.earlier_checkpoints())[max(self.keep - 1, 0) :]:
@@ -58,13 +58,16 @@ def find_resumable(folder: RunFolder) -> tuple[Checkpoint, list[str]] | None:
     """The newest checkpoint of the run that can be read, and a line about each damaged one; None where there is none.
 
     Raises:
-        UserError: there are checkpoints, and every one is damaged.
+        UserError: there are checkpoints, and every one is damaged; or one cannot be read now.
     """
     complaints = []
     for path in _newest_first(folder):
         try:
-            return read_checkpoint(path), complaints
-        except UserError as error:
+            checkpoint = read_checkpoint(path)
+            if checkpoint.has_checksum:
+                return checkpoint, complaints
+            complaints.append(f"{path} has lost its end; taking the one before it")
+        except DamagedCheckpointError as error:
             complaints.append(f"{error}; taking the one before it")
     if complaints:
         raise UserError(

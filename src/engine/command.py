@@ -14,7 +14,8 @@ from src.errors import UserError
 def run_command(main: Callable[[], int | None]) -> None:
     """Runs `main` and ends the process.
 
-    The exit code is 0 or what `main` returns; 2 after wrong input, told in one message on stderr; 128 + the signal's
+    The exit code is 0 or what `main` returns; 2 after wrong input and 75 after trouble that another start may not have,
+    told in one message on stderr; 128 + the signal's
     number after a training run that was stopped and saved; 130 after Ctrl-C, which MindSpore turns into SIGTERM once a
     graph has run.
     """
@@ -23,7 +24,7 @@ def run_command(main: Callable[[], int | None]) -> None:
         code = main()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
-        code = 2
+        code = error.exit_code
     except Stopped as stopped:
         code = stopped.exit_code
     except KeyboardInterrupt:

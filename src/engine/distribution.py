@@ -6,14 +6,14 @@ works with one process too, and then does nothing.
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import mindspore as ms
 import numpy as np
 from mindspore import Parameter, nn, ops
 
-from src.errors import UserError
+from src.errors import TemporaryError
 
 BACKENDS = {"Ascend": "hccl", "GPU": "nccl", "CPU": "mccl"}
 
@@ -49,7 +49,7 @@ def start_distribution(device: str) -> Ranks:
     is built.
 
     Raises:
-        UserError: the others cannot be reached.
+        TemporaryError: the others cannot be reached.
     """
     if os.environ.get("MS_ROLE") != "MS_WORKER" or int(os.environ.get("MS_WORKER_NUM", "1")) == 1:
         return Ranks()
@@ -57,7 +57,7 @@ def start_distribution(device: str) -> Ranks:
         ms.communication.init(BACKENDS[device])
     except RuntimeError as error:
         reason = str(error).splitlines()[0]
-        raise UserError(
+        raise TemporaryError(
             f"the {os.environ['MS_WORKER_NUM']} processes of this run did not all come: {reason}"
         ) from error
     return Ranks(ms.communication.get_rank(), ms.communication.get_group_size())
@@ -136,6 +136,14 @@ class Exchange:
         if self.ranks.count == 1:
             return own[None]
         return self._gather(ms.Tensor(own.view(np.float32))).asnumpy().view(np.float64).reshape(self.ranks.count, -1)
+
+    def union(self, indices: Iterable[int]) -> set[int]:
+        """Everybody's `indices`, which are not negative."""
+        own = list(indices)
+        length = int(self.gather([len(own)]).max())
+        if length == 0:
+            return set()
+        return {int(index) for index in self.gather(own + [-1] * (length - len(own))).flat if index >= 0}
 
     def send(self, values: np.ndarray, rank: int) -> np.ndarray:
         """The float32 array of `rank`; those of the others give the shape."""

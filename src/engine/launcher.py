@@ -38,7 +38,7 @@ from src.engine.launch_plan import (
     process_environment,
     resuming,
 )
-from src.engine.progress import FollowedProgress, print_line
+from src.engine.progress import FollowedProgress, tell_line
 from src.engine.progress_file import VARIABLE as PROGRESS_FILE
 from src.engine.stop_request import Stopped, StopRequest
 from src.errors import UserError
@@ -109,7 +109,7 @@ def launch(script: str, program: Path, argv: Sequence[str]) -> int:
             for restart in range(options.restarts):
                 if code in (0, WRONG_INPUT) or stop.signal is not None or code in STOPPED:
                     break
-                print(f"starting again with --resume, restart {restart + 1} of {options.restarts}", flush=True)
+                tell_line(f"starting again with --resume, restart {restart + 1} of {options.restarts}")
                 plan = replace(plan, arguments=resuming(plan.arguments), master_port=_choose_port(script, options))
                 code = run(plan, stop)
     return code
@@ -253,12 +253,12 @@ class _Watch:
     def _stop(self, number: signal.Signals) -> None:
         if self.stopped_by is not None or self.failures:
             return
-        print_line(f"{number.name}: the ranks save and end, which may take a while; once more ends them at once")
         self.stopped_by = number
         self._end_within(STOP_SECONDS)
         for pid, rank in self.running.items():
             if rank is not None:
                 os.kill(pid, signal.SIGTERM)
+        tell_line(f"{number.name}: the ranks save and end, which may take a while; once more ends them at once")
 
 
 class _Output:
@@ -272,36 +272,36 @@ class _Output:
     """
 
     def __init__(self, plan: LaunchPlan):
-        self.log, self.position, self.is_open = plan.log_of(plan.ranks[0]), 0, True
+        self.log, self.position = plan.log_of(plan.ranks[0]), 0
         self.environment: dict[str, str] = {}
         self._progress = None
         if 0 in plan.ranks and sys.stderr.isatty():
-            path = plan.logs / ".progress.json"
-            self.environment[PROGRESS_FILE] = str(path)
-            self._progress = FollowedProgress(path)
-            self._progress.close()  # what a launcher left that was killed
+            self._progress = FollowedProgress()
+            self.environment[PROGRESS_FILE] = str(self._progress.path)
 
     def copy(self) -> None:
         """Writes the lines that are new to stdout, and draws the bars."""
-        if self.is_open and self.log.exists():
-            with self.log.open("rb") as file:
-                file.seek(self.position)
-                new = file.read()
-            new = new[: new.rfind(b"\n") + 1]
-            self.position += len(new)
-            try:
-                for line in new.decode(errors="replace").splitlines():
-                    if not _is_noise(line):
-                        print_line(line)
-            except OSError:  # the terminal or the pipe is gone; the run goes on
-                self.is_open = False
-        if self.is_open and self._progress is not None:
+        for line in self._new_lines():
+            tell_line(line)
+        if self._progress is not None:
             self._progress.look()
 
     def close(self) -> None:
+        """Shows what is left, and removes the bars."""
         self.copy()
         if self._progress is not None:
             self._progress.close()
+
+    def _new_lines(self) -> list[str]:
+        try:
+            with self.log.open("rb") as file:
+                file.seek(self.position)
+                new = file.read()
+        except OSError:  # not there yet, or a storage that fails for a moment
+            return []
+        new = new[: new.rfind(b"\n") + 1]
+        self.position += len(new)
+        return [line for line in new.decode(errors="replace").splitlines() if not _is_noise(line)]
 
 
 def _report(plan: LaunchPlan, failures: list[End]) -> None:
@@ -309,16 +309,11 @@ def _report(plan: LaunchPlan, failures: list[End]) -> None:
     first, *others = failures
     log = plan.log_of(first.rank)
     lines = [line for line in log.read_text(errors="replace").splitlines() if not _is_noise(line)]
-    print(
-        f"error: {first}; the end of {log}:",
-        *(f"    {line}" for line in lines[-LAST_LINES:]),
-        sep="\n",
-        file=sys.stderr,
-    )
-    for other in others:
-        print(f"then {other}: {plan.log_of(other.rank)}", file=sys.stderr)
+    told = [f"error: {first}; the end of {log}:", *(f"    {line}" for line in lines[-LAST_LINES:])]
+    told += [f"then {other}: {plan.log_of(other.rank)}" for other in others]
     if plan.nnodes > 1:
-        print("if this is only that others were lost, look at the other hosts", file=sys.stderr)
+        told.append("if this is only that others were lost, look at the other hosts")
+    tell_line("\n".join(told), to_stderr=True)
 
 
 def _is_noise(line: str) -> bool:
@@ -362,7 +357,7 @@ def _end_everything() -> None:
         list(_reap())
         time.sleep(0.01)
     if left:
-        print(f"warning: the processes {left} do not die; a device may hang", file=sys.stderr)
+        tell_line(f"warning: the processes {left} do not die; a device may hang", to_stderr=True)
 
 
 # What the plan depends on.

@@ -2,13 +2,18 @@
 
 import os
 import sys
+import tempfile
+from functools import cache
 from pathlib import Path
 
 from tqdm import tqdm
 
 from src.engine.progress_file import BarState, ProgressFile, read_progress
 
-_FILE = ProgressFile.of(os.environ)
+
+@cache
+def _file() -> ProgressFile | None:
+    return ProgressFile.of(os.environ)
 
 
 def _bar(state: BarState, hidden: bool = False) -> tqdm:
@@ -37,7 +42,7 @@ class Progress:
         self.on_terminal = shown and sys.stderr.isatty()
         self._state = BarState(title, total, done, done)
         self._bar = _bar(self._state, hidden=not self.on_terminal)
-        self._file = _FILE if shown else None
+        self._file = _file() if shown else None
         if self._file is not None:
             self._file.open(self._state)
 
@@ -61,24 +66,25 @@ class Progress:
 
 
 class FollowedProgress:
-    """Shows on this terminal the bars of another process, which has the path of the file in `VARIABLE`.
+    """Shows on this terminal the bars of another process of this host, which has `path` in its variable `VARIABLE`.
 
-    Args:
-        path: of the file.
+    Attributes:
+        path: of the file where they are.
     """
 
-    def __init__(self, path: Path):
-        self._path = path
+    def __init__(self):
+        self._folder = tempfile.TemporaryDirectory(prefix="progress-", ignore_cleanup_errors=True)
+        self.path = Path(self._folder.name, "bars.json")
         self._shown: list[tuple[BarState, tqdm]] = []
 
     def look(self) -> None:
         """Draws what has changed."""
-        self._show(read_progress(self._path))
+        self._show(read_progress(self.path))
 
     def close(self) -> None:
         """Removes the bars and the file."""
         self._show([])
-        self._path.unlink(missing_ok=True)
+        self._folder.cleanup()
 
     def _show(self, states: list[BarState]) -> None:
         same = 0
@@ -99,3 +105,12 @@ def print_line(line: str, to_stderr: bool = False) -> None:
     stream = sys.stderr if to_stderr else sys.stdout
     tqdm.write(line, file=stream)
     stream.flush()
+
+
+def tell_line(line: str, to_stderr: bool = False) -> None:
+    """`print_line` for a program that goes on when its terminal was closed, or `tee` has ended."""
+    try:
+        print_line(line, to_stderr)
+    except OSError:
+        stream = sys.stderr if to_stderr else sys.stdout
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())  # also for what is still to be flushed

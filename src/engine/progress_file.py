@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-VARIABLE = "PROGRESS_FILE"
+VARIABLE = "TNT_PROGRESS_FILE"
 """Environment variable with the file's path."""
 
 INTERVAL = 0.2

@@ -3,12 +3,13 @@
 import json
 import os
 import shutil
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
-from src.errors import UserError
+from src.errors import UserError, writing_error
 from src.file_lock import file_lock
 
 
@@ -64,44 +65,71 @@ class RunFolder:
                 f"{self.path} already holds a run: give --resume to continue it, --overwrite to delete it and start "
                 "anew, or another --output"
             )
-        try:
+        with self.writing():
             for path in (self.log_file, self.metrics, self.curves):
                 path.unlink(missing_ok=True)
             for path in (self.checkpoints, self.export, self.profile, self.tensorboard):
                 shutil.rmtree(path, ignore_errors=True)
-            self.path.mkdir(parents=True, exist_ok=True)
-            self.config.write_text(config)
-            self.environment.write_text(json.dumps(environment, indent=2) + "\n")
-        except OSError as error:
-            raise UserError(f"cannot write the run's folder {self.path}: {error}") from error
+            self._describe(config, environment)
 
-    def go_on(self, step: int) -> None:
-        """Prepares the folder for a run that continues after `step`: later metrics and unfinished files go.
+    def go_on(self, step: int, config: str, environment: dict[str, Any]) -> None:
+        """Prepares the folder for a run that continues after `step`: what is later, and unfinished files, go.
+
+        Raises:
+            UserError: it cannot be written.
+        """
+        with self.writing():
+            self.checkpoints.mkdir(parents=True, exist_ok=True)
+            unfinished = [*self.checkpoints.glob(".*.ckpt"), *self.checkpoints.glob(".*.tmp")]
+            later = [path for path in self.earlier_checkpoints() if path > self.checkpoint_of(step)]
+            for path in [*unfinished, *later, *self.path.glob(".metrics.*")]:
+                path.unlink()
+            kept = [entry for entry in self.read_metrics() if entry["step"] <= step]
+            beside = self.metrics.with_name(f".metrics.{os.getpid()}.jsonl")
+            with beside.open("w") as file:
+                _write_durably(file, "".join(json.dumps(entry) + "\n" for entry in kept))
+            os.replace(beside, self.metrics)
+            self._describe(config, environment)
+
+    def _describe(self, config: str, environment: dict[str, Any]) -> None:
+        self.path.mkdir(parents=True, exist_ok=True)
+        self.config.write_text(config)
+        self.environment.write_text(json.dumps(environment, indent=2) + "\n")
+
+    def checkpoint_of(self, step: int) -> Path:
+        """Where a checkpoint that is no longer the last one is kept."""
+        return self.checkpoints / f"step_{step:09d}.ckpt"
+
+    def log(self, line: str) -> None:
+        """Appends a line with the time to train.log.
+
+        Raises:
+            UserError: it cannot be written.
+        """
+        with self.writing(), self.log_file.open("a") as file:
+            file.write(f"{datetime.now():%Y-%m-%d %H:%M:%S} {line}\n")
+
+    def record(self, entry: dict[str, Any]) -> None:
+        """Appends a JSON line to metrics.jsonl, and waits until it is on the disk.
+
+        Raises:
+            UserError: it cannot be written.
+        """
+        with self.writing(), self.metrics.open("a") as file:
+            _write_durably(file, json.dumps(entry) + "\n")
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """For what is written into the folder.
 
         Raises:
             UserError: it cannot be written.
         """
         try:
-            self.checkpoints.mkdir(parents=True, exist_ok=True)
-            unfinished = [*self.checkpoints.glob(".*.ckpt"), *self.checkpoints.glob(".*.tmp")]
-            for path in [*unfinished, *self.path.glob(".metrics.*")]:
-                path.unlink()
-            kept = [entry for entry in self.read_metrics() if entry["step"] <= step]
-            beside = self.metrics.with_name(f".metrics.{os.getpid()}.jsonl")
-            beside.write_text("".join(json.dumps(entry) + "\n" for entry in kept))
-            os.replace(beside, self.metrics)
+            yield
         except OSError as error:
-            raise UserError(f"cannot write the run's folder {self.path}: {error}") from error
-
-    def log(self, line: str) -> None:
-        """Appends a line with the time to train.log."""
-        with self.log_file.open("a") as file:
-            file.write(f"{datetime.now():%Y-%m-%d %H:%M:%S} {line}\n")
-
-    def record(self, entry: dict[str, Any]) -> None:
-        """Appends a JSON line to metrics.jsonl."""
-        with self.metrics.open("a") as file:
-            file.write(json.dumps(entry) + "\n")
+            message = f"cannot write the run's folder {self.path}: {error}; is it writable and the disk not full?"
+            raise writing_error(message, error) from error
 
     def read_metrics(self) -> list[dict[str, Any]]:
         """Everything recorded so far; a last line that was cut off, by a full disk or a power failure, is left out."""
@@ -110,3 +138,9 @@ class RunFolder:
             with suppress(json.JSONDecodeError):
                 entries.append(json.loads(line))
         return entries
+
+
+def _write_durably(file: TextIO, text: str) -> None:
+    file.write(text)
+    file.flush()
+    os.fsync(file.fileno())

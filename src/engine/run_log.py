@@ -5,7 +5,7 @@ import time
 from src.engine.curves import draw_curves
 from src.engine.evaluation import Scores
 from src.engine.event_files import EventFiles
-from src.engine.progress import print_line
+from src.engine.progress import tell_line
 from src.engine.run_folder import RunFolder
 
 
@@ -47,7 +47,7 @@ class RunLog:
         """Prints a line and logs it."""
         if not self.is_shown:
             return
-        print_line(line)
+        tell_line(line)
         self.folder.log(line)
 
     def add_step(self, loss: float, waited: float) -> None:
@@ -92,7 +92,7 @@ class RunLog:
             line += f", {skipped} steps skipped for overflow"
         self.folder.log(line)
         if not on_terminal:
-            print_line(line)
+            tell_line(line)
         self.restart_clock()
 
     def evaluation(self, step: int, scores: Scores, ema_scores: Scores | None, seconds: float) -> None:
@@ -106,12 +106,14 @@ class RunLog:
         self._record({**entry, "images_per_second": round(images / seconds, 2)})
         line = f"epoch {step // self.steps_per_epoch}/{self.total_steps // self.steps_per_epoch}: {scores}"
         self.tell(line if ema_scores is None else f"{line}; moving average: {ema_scores.brief()}")
-        draw_curves(self.folder.read_metrics(), self.folder.curves)
+        with self.folder.writing():
+            draw_curves(self.folder.read_metrics(), self.folder.curves)
 
     def _record(self, entry: dict) -> None:
         self.folder.record(entry)
         if self._event_files is not None:
-            self._event_files.add(entry)
+            with self.folder.writing():
+                self._event_files.add(entry)
 
 
 def _duration(seconds: float) -> str:

@@ -79,7 +79,7 @@ class TrainStep(nn.Cell):
         self.loss = loss
         self.optimizer = optimizer
         self.clip = None if clip_norm is None else ClipByGlobalNorm(clip_norm)
-        self.seed, self.accumulate, self.rank, self.num_ranks = seed, accumulate, rank, num_ranks
+        self.seed, self.accumulate, self.rank = seed, accumulate, rank
         self.masks = StepMasks(net, batch_size, num_ranks * accumulate)
         self.loss_scale, self.ema, self.reduce = loss_scale, ema, reduce
         self.value_and_grad = ms.value_and_grad(self.forward, None, optimizer.parameters, has_aux=True)
@@ -110,9 +110,9 @@ class TrainStep(nn.Cell):
         return loss
 
     def set_masks(self):
-        part = ops.full((), self.rank, dtype=mstype.int32)
+        part = ops.full((), self.rank * self.accumulate, dtype=mstype.int32)
         if self.accumulate > 1:
-            part = part + self.calls * self.num_ranks
+            part = part + self.calls
         return self.masks(step_key(self.seed, self.optimizer.global_step.reshape(())), part)
 
     def update(self, gradients, factor):

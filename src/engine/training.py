@@ -31,24 +31,28 @@ from src.engine.device import current_device
 from src.engine.distribution import Exchange, start_distribution
 from src.engine.environment import describe_environment
 from src.engine.evaluation import Scores, evaluate
-from src.engine.progress import Progress
+from src.engine.progress import Progress, tell_line
 from src.engine.run_folder import RunFolder
 from src.engine.run_log import RunLog
 from src.engine.sharded_state import drop_other_moments, gather_moments
+from src.engine.skipped_images import SkippedImages
 from src.engine.stop_request import Stopped, StopRequest
 from src.engine.train_step import TrainStep
 from src.engine.trained_network import set_up_device_for
-from src.errors import UserError
+from src.errors import TemporaryError, UserError
 from src.fine_tuning import freeze, load_initial_weights
 
 PROFILED_STEPS = 5
+
+BATCHES_TO_STOP = 10
+"""Of evaluation, after which several ranks ask each other whether to stop."""
 
 FREE_KEYS = (
     "device", "output", "limit_batches", "init_from", "data.root", "data.workers", "data.on_bad_image",
     "optimizer.shard_state", "train.log_every", "train.eval_every", "train.save_every", "train.keep_checkpoints",
     "train.tensorboard", "train.recompute", "compiler_cache",
 )  # fmt: skip
-"""What may differ when a run is resumed, because the weights do not depend on it."""
+"""What may differ when a run is resumed, because the weights depend on it by rounding at most."""
 
 
 class Training:
@@ -108,7 +112,7 @@ class Training:
             config, folder, "training_step", self.ranks, steps_per_epoch=self.steps_per_epoch
         )
         self.step = self.saved_step = self.evaluated_step = 0
-        self.best_top1 = -1.0
+        self.best_top1 = -1.0 if checkpoint is None else checkpoint.progress.get("best_top1", -1.0)
         self.resumed_from = None if checkpoint is None else checkpoint.path
         self.overwrite = overwrite or resume == "auto"  # which found no checkpoint if it comes to that
         if checkpoint is not None:
@@ -133,14 +137,15 @@ class Training:
         """
         with self.folder.locked() if self.ranks.is_first else nullcontext():
             if self.ranks.is_first and self.folder.stamp() != self.stamp:
-                raise UserError(
+                raise TemporaryError(
                     f"another process was still training into {self.folder.path} when this one started; start again"
                 )
-            if self.ranks.is_first and self.resumed_from is None:
-                environment = describe_environment(current_device())
-                self.folder.start(dump_config(self.config), environment, self.overwrite)
-            elif self.ranks.is_first:
-                self.folder.go_on(self.step)
+            if self.ranks.is_first:
+                description = dump_config(self.config), describe_environment(current_device())
+                if self.resumed_from is None:
+                    self.folder.start(*description, self.overwrite)
+                else:
+                    self.folder.go_on(self.step, *description)
             found = self.exchange.gather([self.step, self.evaluated_step, self.best_top1])
             if np.ptp(found[:, 0]):
                 raise UserError(
@@ -156,6 +161,12 @@ class Training:
                 self.images_per_step,
                 self.config.train.tensorboard,
                 self.ranks.is_first,
+            )
+            self.skipped = SkippedImages(
+                self.train_loader,
+                self.eval_loader,
+                exchange=self.exchange,
+                tell=self.log.tell if self.ranks.is_first else tell_line,
             )
             for line in self.lines:
                 self.log.tell(line)
@@ -179,9 +190,11 @@ class Training:
                     if self.config.train.save_every is not None and self.step % self.config.train.save_every == 0:
                         self._save_last()
                 self._save_last()
+                self.skipped.name()
                 if self._evaluation_is_due():
                     scores = self._evaluate(stop)
-        self._tell_bad_images()
+        if count := self.skipped.count():
+            self.log.tell(f"{count} images could not be read and were skipped; each rank's log names those it met")
         self.log.tell(f"best top-1 {self.best_top1:.2f} %, checkpoint {self.folder.best}")
         return scores
 
@@ -279,9 +292,12 @@ class Training:
 
     def _evaluate_once(self, title: str, stop: StopRequest) -> Scores:
         def batches():
-            for batch in self.eval_loader:
-                if stop.signal is not None and self.ranks.count == 1:  # several stop together, after their next step
-                    self._stop(stop.signal)
+            for number, batch in enumerate(self.eval_loader, start=1):
+                asked = stop.signal or 0
+                if self.ranks.count > 1:  # they stop together
+                    asked = 0 if number % BATCHES_TO_STOP else int(self.exchange.gather([asked]).max())
+                if asked:
+                    self._stop(signal.Signals(asked))
                 yield batch
 
         limit = self.config.limit_batches
@@ -295,14 +311,9 @@ class Training:
         if statistics := [p for p in state if p.name.endswith(("moving_mean", "moving_variance"))]:
             self.exchange.agree(statistics)
 
-    def _tell_bad_images(self) -> None:
-        reasons = [*self.train_loader.bad_images.values(), *self.eval_loader.bad_images.values()]
-        if count := int(self.exchange.gather([len(reasons)]).sum()):
-            example = f", such as: {reasons[0]}" if reasons else ""
-            self.log.tell(f"{count} images could not be read and were skipped{example}")
-
     def _stop(self, number: signal.Signals) -> None:
         self._save_last()
+        self.skipped.name()
         self.log.tell(
             f"stopped by {number.name} after step {self.step}; {self.folder.last} holds it: go on with --resume"
         )

@@ -48,6 +48,20 @@ def test_two_kills(tmp_path, capfd):
     assert lines[-1].startswith("2 kills in ")
 
 
+@pytest.mark.slow
+def test_two_kills_with_two_ranks(capfd):
+    """Of which the first comes after a checkpoint: the run saves at every second step."""
+    config = yaml.safe_load(CONFIG)
+    config["schedule"]["epochs"], config["limit_batches"], config["train"]["save_every"] = 2, 6, 2
+    config["model"]["structure"]["depth"] = 1
+    Path("small.yaml").write_text(yaml.dump(config))
+    assert main("--config small.yaml --ranks 2 --kills 2 --seed 13 --work work --json result.json".split()) == 0
+    result = json.loads(Path("result.json").read_text())
+    assert result["failure"] is None and result["ranks"] == 2 and len(result["kills"]) == 2
+    assert {kill["victims"] for kill in result["kills"]} <= {"rank 0", "rank 1", "all ranks"}
+    assert "every run equal to the uninterrupted one to the bit" in capfd.readouterr().out
+
+
 def test_training_that_fails_is_told(tmp_path, capsys):
     (tmp_path / "wrong.yaml").write_text(CONFIG.replace("batch_size: 16", "batch_size: 2000"))
     assert main("--config wrong.yaml --kills 1 --work work".split()) == 1

@@ -140,6 +140,23 @@ def test_full_recipe_step_by_step(batch_size):
 
 
 @pytest.mark.parametrize("recipe", [PLAIN, FULL])
+def test_same_micro_batches_of_all_ranks_for_any_number_of_them(recipe):
+    """A synchronised batch norm sees the same images; 16 a step in 2 micro-batches."""
+
+    def micro_batches(num_ranks):
+        loaders = [
+            train_loader(40, batch_size=8 // num_ranks, rank=rank, num_ranks=num_ranks, accumulate=2, **recipe)
+            for rank in range(num_ranks)
+        ]
+        ranks = [[images for images, _ in copies(loader.epoch(1))] for loader in loaders]
+        return [{image.tobytes() for part in parts for image in part} for parts in zip(*ranks, strict=True)]
+
+    alone = micro_batches(1)
+    assert [len(images) for images in alone] == [8] * 4
+    assert micro_batches(2) == micro_batches(4) == alone
+
+
+@pytest.mark.parametrize("recipe", [PLAIN, FULL])
 def test_same_global_batch_for_any_number_of_ranks(recipe):
     """12 images a step: on one device, on 3, accumulated twice, or both."""
     whole = copies(train_loader(40, batch_size=12, **recipe).epoch(1))

@@ -128,7 +128,7 @@ def test_processes_train_as_one_does(tmp_path, network, num_ranks):
     """PyramidTNT with synchronised batch norm; biases directly before one have no gradient but rounding."""
     write_config(tmp_path, network)
     has_batch_norm = network == "ptnt"
-    accumulate = ["--train.accumulate", "1" if has_batch_norm else "2"]
+    accumulate = ["--train.accumulate", "2"]
     synchronized = ["--model.batch_norm", "synchronized"] if has_batch_norm else []
     alone = run(1, "alone", tmp_path, "--train.batch_size", "16", *accumulate, *synchronized)
     several = run(
@@ -160,6 +160,7 @@ ranks = start_distribution("CPU")
 exchange = Exchange(ranks)
 values = exchange.gather([100 * (51 + ranks.rank) / 360, 2.0**40 + ranks.rank, float("nan"), float("inf")])
 print("gathered", [[repr(float(v)) for v in row] for row in values])
+print("united", sorted(exchange.union([3, 5] if ranks.rank else [5])), exchange.union([]))
 parameters = [
     Parameter(Tensor(np.arange(3, dtype=np.int32) - 5 + ranks.rank), name="a"),
     Parameter(Tensor(np.full((2, 2), ranks.rank + 0.5, np.float32)), name="b"),
@@ -178,4 +179,5 @@ def test_exchange_between_processes(tmp_path):
         exact = [[100 * (51 + r) / 360, 2.0**40 + r] for r in (0, 1)]
         assert [[float(v) for v in row[:2]] for row in rows] == exact
         assert rows[0][2:] == ["nan", "inf"]
+        assert "united [3, 5] set()" in output
         assert "agreed [[-5, -4, -3], [[0.5, 0.5], [0.5, 0.5]], -5]" in output

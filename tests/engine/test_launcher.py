@@ -211,7 +211,7 @@ def test_a_second_launcher_in_the_folder_is_refused(start):
     wait_for("pids_0", "pids_1")
     second = start("time.sleep(300)")
     _, errors = second.communicate()
-    assert second.returncode == 2
+    assert second.returncode == 75
     assert errors.startswith("error: another launch script is at work in ")
     assert first.poll() is None
 
@@ -251,7 +251,6 @@ with Progress("train", 64, shown=rank == "0") as progress:
     assert re.search(r"train: +25%[^\r]* 16/64 [^\r]*images/s, loss 1\.234\]", shown)
     assert "evaluate:   0%" in shown
     assert launcher.stdout.read().endswith("a line\n")
-    assert not list(Path("output/run/logs").glob(".progress*"))
 
 
 def read_all(terminal: int) -> str:
@@ -261,3 +260,23 @@ def read_all(terminal: int) -> str:
         while new := os.read(terminal, 4096):
             shown += new
     return shown.decode()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_ranks_save_when_nobody_reads_the_output_any_more(start, number):
+    body = """
+def save(*_):
+    time.sleep(0.5)
+    open(f"saved_{rank}", "w").close()
+    sys.exit(143)
+signal.signal(signal.SIGTERM, save)
+open(f"ready_{rank}", "w").close()
+time.sleep(300)
+"""
+    launcher = start(body)
+    wait_for("ready_0", "ready_1")
+    launcher.stdout.close()  # as `| tee` does at Ctrl-C, and a terminal that is closed
+    launcher.stderr.close()
+    launcher.send_signal(number)
+    assert launcher.wait(60) == 128 + (signal.SIGTERM if number == signal.SIGHUP else number)
+    assert Path("saved_0").exists() and Path("saved_1").exists()

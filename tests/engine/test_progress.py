@@ -1,11 +1,12 @@
 """Bars of one process on the terminal of another."""
 
+import os
 import sys
 
 import pytest
 
 from src.engine import progress as module
-from src.engine.progress import FollowedProgress, Progress
+from src.engine.progress import FollowedProgress, Progress, tell_line
 from src.engine.progress_file import VARIABLE, BarState, ProgressFile, read_progress
 
 
@@ -14,7 +15,8 @@ def path(tmp_path, monkeypatch):
     """Of the file that the bars of this process are written to, at once."""
     monkeypatch.setattr("src.engine.progress_file.INTERVAL", 0.0)
     path = tmp_path / "progress.json"
-    monkeypatch.setattr(module, "_FILE", ProgressFile.of({VARIABLE: str(path)}))
+    file = ProgressFile.of({VARIABLE: str(path)})
+    monkeypatch.setattr(module, "_file", lambda: file)
     return path
 
 
@@ -34,11 +36,10 @@ def test_a_rank_that_is_not_shown_writes_nothing(path):
     assert not path.exists()
 
 
-def test_the_follower_draws_what_is_open(path, monkeypatch, capsys):
-    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    follower = FollowedProgress(path)
+def test_the_follower_draws_what_is_open(capsys):
+    follower = FollowedProgress()
     follower.look()  # before there is a file
-    state, file = BarState("train", 64, 0, 16, "loss 1.5"), ProgressFile(path)
+    state, file = BarState("train", 64, 0, 16, "loss 1.5"), ProgressFile(follower.path)
     file.open(state)
     follower.look()
     state.n = 32
@@ -46,12 +47,10 @@ def test_the_follower_draws_what_is_open(path, monkeypatch, capsys):
     follower.look()
     file.open(BarState("evaluate", 8, 0, 0))
     follower.look()
-    path.write_text("[{")  # half of it
-    follower.look()
     shown = capsys.readouterr().err
     assert "25%" in shown and "loss 1.5" in shown and "evaluate:   0%" in shown
     follower.close()
-    assert not path.exists()
+    assert not follower.path.parent.exists()
 
 
 def test_another_bar_of_the_same_name_begins_anew():
@@ -61,3 +60,12 @@ def test_another_bar_of_the_same_name_begins_anew():
 
 def test_a_file_that_cannot_be_written_stops_nothing(tmp_path):
     ProgressFile(tmp_path / "missing" / "progress.json").open(BarState("train", 1, 0, 0))
+
+
+def test_a_reader_that_has_gone_ends_nothing(tmp_path, monkeypatch):
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as stdout:
+        monkeypatch.setattr(sys, "stdout", stdout)
+        tell_line("one")
+        tell_line("two")

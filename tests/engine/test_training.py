@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 
+import mindspore as ms
 import numpy as np
 import pytest
 
@@ -12,11 +13,12 @@ import eval as eval_script
 import train as train_script
 from src.checkpoint import read_checkpoint
 from src.config import load_config
+from src.engine import run_folder
 from src.engine.command import run_command
 from src.engine.run_folder import RunFolder
 from src.engine.stop_request import Stopped
 from src.engine.training import Training
-from src.errors import UserError
+from src.errors import TemporaryError, UserError
 
 CONFIG = """
 model:
@@ -168,6 +170,40 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(folder, capsys):
     assert "last.ckpt is not a readable MindSpore checkpoint" in out and "taking the one before it" in out
     assert "resuming from runs/tiny/checkpoints/step_000000006.ckpt after step 6" in out
     assert read_checkpoint(last).progress["step"] == 9
+
+
+def test_a_checkpoint_that_lost_its_end_is_passed_over(folder, capsys):
+    last = folder / "runs" / "tiny" / "checkpoints" / "last.ckpt"
+    content = last.read_bytes()
+    last.chmod(0o600)
+    last.write_bytes(content[:-17])  # without its checksum it still is what MindSpore reads
+    train_script.main(["--config", "tiny.yaml", "--resume"])
+    assert "last.ckpt has lost its end; taking the one before it" in capsys.readouterr().out
+
+
+def test_a_checkpoint_that_cannot_be_loaded_now_is_not_passed_over(folder, monkeypatch):
+    def fail(*args, **kwargs):
+        raise ValueError("not enough memory")
+
+    monkeypatch.setattr(ms, "load_checkpoint", fail)
+    with pytest.raises(TemporaryError, match="last.ckpt, which is not damaged: not enough memory"):
+        train_script.main(["--config", "tiny.yaml", "--resume"])
+
+
+def test_the_best_score_outlives_a_lost_record(folder):
+    (folder / "runs" / "tiny" / "metrics.jsonl").unlink()
+    best = read_checkpoint(folder / "runs" / "tiny" / "checkpoints" / "last.ckpt").progress["best_top1"]
+    config = load_config("tiny.yaml")
+    assert best > 0 and Training(config, RunFolder(config.output, "tiny"), resume="auto").best_top1 == best
+
+
+def test_a_disk_that_is_full_ends_a_run_in_one_line(folder, capsys, monkeypatch):
+    def fail(*args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(run_folder, "_write_durably", fail)
+    code, err, _ = run(train_script.main, ["--config", "tiny.yaml", "--output", "full"], capsys)
+    assert code == 75 and err.startswith("error: cannot write the run's folder full/tiny: ") and err.count("\n") == 1
 
 
 def test_a_changed_configuration_is_refused_unless_allowed(folder):

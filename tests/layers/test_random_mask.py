@@ -95,7 +95,7 @@ class Masks(nn.Cell):
 def test_parts_have_the_masks_of_the_whole_batch(num_parts, size, mode):
     """Where the loader has put their images; rows of an image are together; a table's mask is that of every part.
 
-    Rank r's micro-batch m is part r + num_ranks * m, so that ranks and micro-batches need no cases of their own.
+    Rank r's micro-batch m is part m + accumulate * r, so that ranks and micro-batches need no cases of their own.
     """
     masks = Masks()
     set_state(4711, 0, 1, num_parts * size)
