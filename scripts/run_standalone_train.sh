@@ -7,7 +7,8 @@
 #
 # Options of train.py: --resume, --overwrite, and every key of a configuration, such as --device CPU or
 # --train.batch_size 64; see "python train.py --help". Paths are relative to where you are. Ctrl-C or SIGTERM lets the
-# run save and end. Exit code: 0; 2 for wrong input; 143 or 130 when stopped.
+# run save and end. Exit code: 0; 2 for wrong input; 75 for trouble that another start may not have, such as a full
+# disk; 143 or 130 when stopped.
 set -euo pipefail
 for argument in "$@"; do
     if [ "$argument" = "-h" ] || [ "$argument" = "--help" ]; then

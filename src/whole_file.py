@@ -4,7 +4,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from src.errors import UserError
+from src.errors import writing_error
 
 
 def write_whole(path: str | Path, content: str | bytes) -> None:
@@ -19,7 +19,7 @@ def write_whole(path: str | Path, content: str | bytes) -> None:
         beside.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
         os.replace(beside, path)
     except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror}") from error
+        raise writing_error(f"cannot write {path}: {error.strerror}", error) from error
     finally:
         with suppress(OSError):
             beside.unlink()

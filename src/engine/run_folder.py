@@ -11,6 +11,8 @@ from typing import Any, TextIO
 
 from src.errors import UserError, writing_error
 from src.file_lock import file_lock
+from src.json_file import write_json
+from src.whole_file import write_whole
 
 
 class RunFolder:
@@ -93,8 +95,8 @@ class RunFolder:
 
     def _describe(self, config: str, environment: dict[str, Any]) -> None:
         self.path.mkdir(parents=True, exist_ok=True)
-        self.config.write_text(config)
-        self.environment.write_text(json.dumps(environment, indent=2) + "\n")
+        write_whole(self.config, config)
+        write_json(self.environment, environment)
 
     def checkpoint_of(self, step: int) -> Path:
         """Where a checkpoint that is no longer the last one is kept."""
