@@ -95,8 +95,9 @@ class FollowedProgress:
         bars = [bar for _, bar in self._shown[:same]] + [_bar(state) for state in states[same:]]
         for state, bar in zip(states, bars, strict=True):
             if state.n != bar.n:
+                bar.set_postfix_str(state.note, refresh=False)
                 bar.update(state.n - bar.n)
-                bar.set_postfix_str(state.note)
+                bar.refresh()
         self._shown = list(zip(states, bars, strict=True))
 
 
