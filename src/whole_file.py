@@ -8,7 +8,7 @@ from src.errors import writing_error
 
 
 def write_whole(path: str | Path, content: str | bytes) -> None:
-    """Writes `content`, text as UTF-8, beside `path` and renames it.
+    """Writes `content`, text as UTF-8, beside `path`, waits until it is on the disk, and renames it.
 
     Raises:
         UserError: the file cannot be written; an older one at `path` is intact.
@@ -16,7 +16,10 @@ def write_whole(path: str | Path, content: str | bytes) -> None:
     path = Path(path)
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        beside.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
+        with beside.open("wb") as file:
+            file.write(content.encode("utf-8") if isinstance(content, str) else content)
+            file.flush()
+            os.fsync(file.fileno())
         os.replace(beside, path)
     except OSError as error:
         raise writing_error(f"cannot write {path}: {error.strerror}", error) from error

@@ -1,6 +1,8 @@
 """Checkpoints: round trip, refusals, and nothing lost when writing fails."""
 
+import mmap
 import os
+from types import SimpleNamespace
 
 import mindspore as ms
 import numpy as np
@@ -103,9 +105,18 @@ def test_a_file_that_cannot_be_loaded_now_is_not_called_damaged(saved, monkeypat
 
 def test_room_is_made_for_a_file_that_the_free_memory_does_not_hold(saved, monkeypatch):
     path, _ = saved
-    sysconf = os.sysconf
-    monkeypatch.setattr(os, "sysconf", lambda name: 0 if name == "SC_AVPHYS_PAGES" else sysconf(name))
-    assert read_checkpoint(path).has_checksum  # MindSpore does not mind 0, which it takes for unknown
+    sysconf, room = os.sysconf, []
+
+    def make(*args):
+        room.append(args[1])
+        return mmap.mmap(*args)
+
+    # one page is free until something asks for memory; MindSpore looks there too
+    free = {"SC_AVPHYS_PAGES": lambda: sysconf("SC_AVPHYS_PAGES") if room else 1}
+    monkeypatch.setattr(os, "sysconf", lambda name: free[name]() if name in free else sysconf(name))
+    monkeypatch.setattr("src.checkpoint.mmap", SimpleNamespace(mmap=make, PAGESIZE=mmap.PAGESIZE))
+    assert read_checkpoint(path).has_checksum
+    assert room[0] > path.stat().st_size
 
 
 def test_missing_files_are_refused(tmp_path):

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from src.errors import UserError, writing_error
 from src.file_lock import file_lock
@@ -87,10 +87,7 @@ class RunFolder:
             for path in [*unfinished, *later, *self.path.glob(".metrics.*")]:
                 path.unlink()
             kept = [entry for entry in self.read_metrics() if entry["step"] <= step]
-            beside = self.metrics.with_name(f".metrics.{os.getpid()}.jsonl")
-            with beside.open("w") as file:
-                _write_durably(file, "".join(json.dumps(entry) + "\n" for entry in kept))
-            os.replace(beside, self.metrics)
+            write_whole(self.metrics, "".join(json.dumps(entry) + "\n" for entry in kept))
             self._describe(config, environment)
 
     def _describe(self, config: str, environment: dict[str, Any]) -> None:
@@ -118,7 +115,9 @@ class RunFolder:
             UserError: it cannot be written.
         """
         with self.writing(), self.metrics.open("a") as file:
-            _write_durably(file, json.dumps(entry) + "\n")
+            file.write(json.dumps(entry) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -140,9 +139,3 @@ class RunFolder:
             with suppress(json.JSONDecodeError):
                 entries.append(json.loads(line))
         return entries
-
-
-def _write_durably(file: TextIO, text: str) -> None:
-    file.write(text)
-    file.flush()
-    os.fsync(file.fileno())

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+from pathlib import Path
 
 import mindspore as ms
 import numpy as np
@@ -13,7 +14,6 @@ import eval as eval_script
 import train as train_script
 from src.checkpoint import read_checkpoint
 from src.config import load_config
-from src.engine import run_folder
 from src.engine.command import run_command
 from src.engine.run_folder import RunFolder
 from src.engine.stop_request import Stopped
@@ -198,10 +198,14 @@ def test_the_best_score_outlives_a_lost_record(folder):
 
 
 def test_a_disk_that_is_full_ends_a_run_in_one_line(folder, capsys, monkeypatch):
-    def fail(*args):
-        raise OSError(28, "No space left on device")
+    fsync = os.fsync
 
-    monkeypatch.setattr(run_folder, "_write_durably", fail)
+    def fail(descriptor):
+        if Path("full/tiny/metrics.jsonl").exists():
+            raise OSError(28, "No space left on device")
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fail)
     code, err, _ = run(train_script.main, ["--config", "tiny.yaml", "--output", "full"], capsys)
     assert code == 75 and err.startswith("error: cannot write the run's folder full/tiny: ") and err.count("\n") == 1
 
