@@ -4,7 +4,6 @@ import argparse
 import shutil
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from src.engine.command import run_command  # first: it quiets MindSpore's log before MindSpore is imported
 
@@ -16,54 +15,43 @@ from src.errors import UserError
 from src.json_file import write_json
 from src.models import get_variant, list_models
 from src.output_file import check_output_file
+from src.script_parser import ScriptParser, path, whole_number
 from src.whole_file import write_whole
 
 LARGEST_SIDE = 4096
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> None:
-        raise UserError(f"complexity.py: {message}; see --help")
-
-
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = _Parser(
+    parser = ScriptParser(
         prog="complexity.py",
         usage="python %(prog)s [NAME ...] [options]",
         description="Counts what networks cost: parameters, and the multiply-adds of one image, in all and by part.",
         epilog=" ".join(WHAT_IS_COUNTED),
-        allow_abbrev=False,
     )
     parser.add_argument("names", metavar="NAME", nargs="*", help="variants; all when left out")
     parser.add_argument(
         "--image_size",
         metavar="SIDE",
-        type=int,
+        type=whole_number(1, LARGEST_SIDE),
         nargs="+",
         help="side, or height and width, in pixels; each variant's own when left out",
     )
-    parser.add_argument("--num_classes", metavar="K", type=int, default=1000, help="0: without head")
+    parser.add_argument("--num_classes", metavar="K", type=whole_number(0, 10**6), default=1000, help="0: without head")
     parser.add_argument("--formula", action="store_true", help="TNT only: the paper's closed form beside the count")
     files = parser.add_argument_group("files to write besides")
-    files.add_argument("--json", metavar="FILE", type=Path, help="exact counts and all that is printed")
-    files.add_argument("--csv", metavar="FILE", type=Path, help="exact counts, a line for each network")
-    files.add_argument("--markdown", metavar="FILE", type=Path, help="tables, rounded and exact")
-    files.add_argument("--plot", metavar="FILE.png", type=Path, help="published accuracy against multiply-adds")
+    files.add_argument("--json", metavar="FILE", type=path, help="exact counts and all that is printed")
+    files.add_argument("--csv", metavar="FILE", type=path, help="exact counts, a line for each network")
+    files.add_argument("--markdown", metavar="FILE", type=path, help="tables, rounded and exact")
+    files.add_argument("--plot", metavar="FILE.png", type=path, help="published accuracy against multiply-adds")
     options = parser.parse_args(argv)
-    if options.image_size is not None:
-        sides = options.image_size
-        if len(sides) > 2 or not 1 <= min(sides) <= max(sides) <= LARGEST_SIDE:
-            raise UserError(
-                f"--image_size: expected a side, or height and width, from 1 to {LARGEST_SIDE} pixels, "
-                f"got {' '.join(map(str, sides))}"
-            )
-    if options.num_classes < 0:
-        raise UserError(f"--num_classes: expected 0 or more, got {options.num_classes}")
+    if options.image_size is not None and len(options.image_size) > 2:
+        sides = " ".join(map(str, options.image_size))
+        raise UserError(f"--image_size: expected a side, or height and width, in pixels, got {sides}")
     if options.plot is not None and (options.image_size is not None or options.num_classes != 1000):
         raise UserError("--plot: accuracy is published for one size; leave out --image_size and --num_classes")
-    for path, ending in ((options.json, ""), (options.csv, ""), (options.markdown, ""), (options.plot, ".png")):
-        if path is not None:
-            check_output_file(path, ending)
+    for file, ending in ((options.json, ""), (options.csv, ""), (options.markdown, ""), (options.plot, ".png")):
+        if file is not None:
+            check_output_file(file, ending)
     return options
 
 
@@ -90,9 +78,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     print(to_text(costs, columns))
     if options.json is not None:
         write_json(options.json, to_dict(costs))
-    for path, write in ((options.csv, to_csv), (options.markdown, to_markdown), (options.plot, draw_accuracy)):
-        if path is not None:
-            write_whole(path, write(costs))
+    for file, write in ((options.csv, to_csv), (options.markdown, to_markdown), (options.plot, draw_accuracy)):
+        if file is not None:
+            write_whole(file, write(costs))
 
 
 if __name__ == "__main__":

@@ -2,50 +2,53 @@
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
-
-import yaml
 
 from src.engine.command import run_command  # first: it quiets MindSpore's log before MindSpore is imported
 
 from src.checkpoint import save_checkpoint  # isort: skip
 from src.engine.conversion import convert_file, read_class_names, write_reference_file
 from src.engine.device import set_up_device
+from src.engine.progress import print_line
 from src.errors import UserError
 from src.models import get_variant
 from src.output_file import check_output_file
+from src.script_parser import ScriptParser, path, whole_number
+from src.typed_value import shortened
+from src.yaml_file import parse_yaml
 
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> None:
-        raise UserError(f"convert.py: {message}; see --help")
+_SIDE = whole_number(1, 16384)
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = _Parser(
+    parser = ScriptParser(
         prog="convert.py",
         usage="python %(prog)s --input FILE --output FILE.ckpt [options], or --reverse --input FILE.ckpt --output "
         "FILE.safetensors",
         description="Makes a checkpoint of weights of the authors' PyTorch code. PyTorch is not needed, and nothing "
         "in the file is executed.",
-        allow_abbrev=False,
     )
-    parser.add_argument("--input", metavar="FILE", required=True, type=Path, help=".pth, .pth.tar or .safetensors")
-    parser.add_argument("--output", metavar="FILE", required=True, type=Path, help="checkpoint to write, ends in .ckpt")
+    parser.add_argument("--input", metavar="FILE", required=True, type=path, help=".pth, .pth.tar or .safetensors")
+    parser.add_argument("--output", metavar="FILE", required=True, type=path, help="checkpoint to write, ends in .ckpt")
     parser.add_argument("--reverse", action="store_true", help="from a checkpoint to .safetensors, bit for bit")
     only = parser.add_argument_group("not with --reverse")
     only.add_argument("--model", metavar="NAME", help="variant; told by the weights when auto or left out")
     only.add_argument(
         "--structure", metavar="YAML", help="what differs from the variant, such as '{depth: 4, outer_dim: 96}'"
     )
-    only.add_argument("--image_size", metavar="SIDE", type=int, nargs="+", help="side, or height and width, in pixels")
     only.add_argument(
-        "--old_image_size", metavar="SIDE", type=int, nargs="+", help="what the weights are for, if that is not square"
+        "--image_size", metavar="SIDE", type=_SIDE, nargs="+", help="side, or height and width, in pixels"
+    )
+    only.add_argument(
+        "--old_image_size",
+        metavar="SIDE",
+        type=_SIDE,
+        nargs="+",
+        help="what the weights are for, if that is not square",
     )
     only.add_argument("--key", help="entry of the file to take the weights from; averaged (EMA) ones when left out")
-    only.add_argument("--classes", metavar="FILE", type=Path, help="names of the classes, one a line")
-    only.add_argument("--report", metavar="FILE", type=Path, help="text file for what became of every array")
+    only.add_argument("--classes", metavar="FILE", type=path, help="names of the classes, one a line")
+    only.add_argument("--report", metavar="FILE", type=path, help="text file for what became of every array")
     options = parser.parse_args(argv)
     given = [f"--{action.dest}" for action in only._group_actions if getattr(options, action.dest) is not None]
     if options.reverse and given:
@@ -82,7 +85,8 @@ def _convert(options: argparse.Namespace) -> None:
         classes=None if options.classes is None else read_class_names(options.classes),
     )
     save_checkpoint(options.output, conversion.net.get_parameters(), conversion.card)
-    print(f"read {options.input}:", *conversion.summary(), sep="\n")
+    for line in (f"read {options.input}:", *conversion.summary()):
+        print_line(line)
     if options.report is not None:
         options.report.write_text("\n".join(conversion.lines()) + "\n", encoding="utf-8")
         print(f"wrote {options.report}")
@@ -91,7 +95,7 @@ def _convert(options: argparse.Namespace) -> None:
 def _height_width(option: str, sides: list[int] | None) -> tuple[int, int] | None:
     if sides is None:
         return None
-    if len(sides) > 2 or min(sides) < 1:
+    if len(sides) > 2:
         raise UserError(f"{option}: expected a side, or height and width, in pixels, got {' '.join(map(str, sides))}")
     return (sides[0], sides[-1])
 
@@ -99,12 +103,10 @@ def _height_width(option: str, sides: list[int] | None) -> tuple[int, int] | Non
 def _structure(text: str | None) -> dict[str, Any] | None:
     if text is None:
         return None
-    try:
-        structure = yaml.safe_load(text)
-    except yaml.YAMLError:
-        structure = None
+    expected = f"--structure: expected something like '{{depth: 4, outer_dim: 96}}', got {shortened(text)!r}"
+    structure = parse_yaml(text, expected)
     if not isinstance(structure, dict):
-        raise UserError(f"--structure: expected something like '{{depth: 4, outer_dim: 96}}', got {text!r}")
+        raise UserError(expected)
     return structure
 
 

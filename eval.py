@@ -5,26 +5,21 @@ from dataclasses import dataclass, replace
 
 from src.engine.command import run_command  # first: it quiets MindSpore's log before MindSpore is imported
 
-from src.checkpoint import load_weights, read_checkpoint  # isort: skip
+from src.checkpoint import read_checkpoint  # isort: skip
 from src.config import parse_command_line
-from src.engine.build import (
-    create_card,
-    create_compiler_cache,
-    create_eval_loader,
-    describe_ignored,
-    evaluation_input,
-    open_split,
-)
+from src.data.relabeled import Relabeled
+from src.engine.agreement import check_same_start
+from src.engine.batch_memory import check_batch_fits
+from src.engine.build import create_compiler_cache, create_eval_loader, describe_ignored, evaluation_input, open_split
 from src.engine.device import current_device
 from src.engine.distribution import Exchange, serve_if_scheduler, start_distribution
 from src.engine.evaluation import evaluate
-from src.engine.progress import Progress
+from src.engine.progress import Progress, print_line
 from src.engine.run_folder import RunFolder
 from src.engine.skipped_images import SkippedImages
-from src.engine.trained_network import choose_checkpoint, set_up_device_for
-from src.errors import UserError
-from src.fine_tuning import fit_image_size
+from src.engine.trained_network import build_network, card_of, choose_checkpoint, set_up_device_for
 from src.json_file import write_json
+from src.labels import match_labels
 from src.output_file import check_output_file
 
 
@@ -43,7 +38,7 @@ class EvalOptions:
 
 def main(argv: Sequence[str] | None = None) -> None:
     serve_if_scheduler()
-    config, options, name = parse_command_line(
+    config, options, name, given = parse_command_line(
         "eval.py", "Measures accuracy and loss over every validation image exactly once.", EvalOptions, argv
     )
     if options.json is not None:
@@ -52,25 +47,26 @@ def main(argv: Sequence[str] | None = None) -> None:
     path = choose_checkpoint(options.checkpoint, folder)
     checkpoint = read_checkpoint(path)
     dataset = open_split(config, "val")
-    card = create_card(config, dataset.classes)
-    if checkpoint.card is not None and checkpoint.card.model != card.model:
-        raise UserError(f"{path} holds {checkpoint.card.model}, but the configuration names {card.model}")
+    card, lines = card_of(checkpoint, config, given, dataset.classes)
+    match = match_labels(card.classes, dataset.classes, path)
+    card = replace(card, classes=match.classes)
     settings = set_up_device_for(card, config)
+    check_batch_fits(card, config.train.batch_size)
     ranks = start_distribution(current_device())
     exchange = Exchange(ranks)
-    net = card.create_network()
-    weights, resized = fit_image_size(net, checkpoint)
-    load_weights(net, replace(checkpoint, weights=weights))
+    check_same_start(exchange, config, {"validation": dataset})
+    net, resized = build_network(card, checkpoint)
     if ranks.is_first:
         ignored = [line for line in [describe_ignored(dataset)] if line]
-        print(f"{settings[0]}; {card.model} from {path}", *resized, *ignored, sep="\n")
-    loader = create_eval_loader(config, card, dataset, ranks)
+        for line in (f"{settings[0]}; {card.model} from {path}", *lines, *resized, *ignored, *match.lines):
+            print_line(line)
+    loader = create_eval_loader(config, card, Relabeled(dataset, match.classes, match.outputs), ranks)
     config.compiler_cache &= folder.path.is_dir()  # a checkpoint from elsewhere leaves nothing behind
-    cache = create_compiler_cache(config, folder, "evaluation", ranks)
-    cache.compile("evaluation", net.set_train(False), evaluation_input(config, card))
+    cache = create_compiler_cache(config, folder, "evaluation", ranks, card=card.to_dict())
+    cache.compile("evaluation", net, evaluation_input(config, card))
     with Progress("evaluate", len(loader) * config.train.batch_size, shown=ranks.is_first) as progress:
         scores = evaluate(net, loader, progress, config.limit_batches, exchange.gather)
-    skipped = SkippedImages(loader, exchange=exchange, tell=print)
+    skipped = SkippedImages(loader, exchange=exchange, tell=print_line)
     skipped.name()
     count = skipped.count()
     if not ranks.is_first:

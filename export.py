@@ -2,20 +2,22 @@
 
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from src.engine.command import run_command  # first: it quiets MindSpore's log before MindSpore is imported
 
 from src.config import Config, parse_command_line  # isort: skip
 from src.documented_platforms import PLATFORMS
 from src.engine.build import create_card
+from src.engine.progress import print_line
 from src.engine.run_folder import RunFolder
 from src.engine.trained_network import at_image_size, choose_checkpoint, open_trained_network, set_up_device_for
 from src.errors import UserError
 from src.export import Export, Exporter, Form, check_form
-from src.exported_file import ENDINGS, ending_of, read_key, sidecar_of
+from src.exported_file import ENDINGS, LARGEST_BATCH, ending_of, read_key, sidecar_of
 from src.portability import audit
 
 
@@ -42,18 +44,18 @@ class ExportOptions:
     checkpoint: str | None = None
     file_format: list[str] = field(default_factory=lambda: ["MINDIR"])
     file_name: str | None = None
-    image_size: list[int] = field(default_factory=list)
-    batch_size: int | None = None
+    image_size: list[int] = field(default_factory=list, metadata={"range": (1, 16384)})
+    batch_size: int | None = field(default=None, metadata={"range": (1, LARGEST_BATCH)})
     precision: str = "float32"
     pixels: bool = False
-    stages: list[int] = field(default_factory=list)
+    stages: list[int] = field(default_factory=list, metadata={"range": (0, 1000)})
     encrypt_key_file: str | None = None
     audit: bool = False
     target: list[str] = field(default_factory=lambda: list(PLATFORMS))
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    config, options, name = parse_command_line(
+    config, options, name, given = parse_command_line(
         "export.py",
         "Writes files for deployment, compares each with the network and describes it.",
         ExportOptions,
@@ -61,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     folder = RunFolder(config.output, name)
     if options.audit:
-        _audit(config, options)
+        _audit(config, options, given)
         return
     key = read_key(options.encrypt_key_file) if options.encrypt_key_file else None
     forms = [
@@ -71,8 +73,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     for form in forms:
         ending_of(form.file_format)
     checkpoint = choose_checkpoint(options.checkpoint, folder)
-    trained = open_trained_network(checkpoint, config)
-    print(*trained.settings, f"{trained.card.model} from {checkpoint}", sep="\n")
+    trained = open_trained_network(checkpoint, config, given)
+    for line in (*trained.settings, f"{trained.card.model} from {checkpoint}", *trained.changes):
+        print_line(line)
     stem = _stem(options, folder.export / trained.card.model)
     for form in forms:
         check_form(form, _output(stem, form, None))
@@ -83,13 +86,13 @@ def main(argv: Sequence[str] | None = None) -> None:
             _tell(exporter.write(_output(stem, form, side if len(options.image_size) > 1 else None), form), form)
 
 
-def _audit(config: Config, options: ExportOptions) -> None:
+def _audit(config: Config, options: ExportOptions, given: Mapping[str, Any]) -> None:
     if options.checkpoint is None:
         classes = [str(label) for label in range(config.model.num_classes or 1000)]
         card = create_card(config, classes)
         set_up_device_for(card, config)
     else:
-        card = open_trained_network(Path(options.checkpoint), config).card
+        card = open_trained_network(Path(options.checkpoint), config, given).card
     result = audit(config, card, options.target)
     print(result.to_text(shutil.get_terminal_size().columns if sys.stdout.isatty() else None))
     result.check()

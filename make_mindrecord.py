@@ -2,34 +2,30 @@
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 
 from src.engine.command import run_command  # first: it quiets MindSpore's log before MindSpore is imported
 
-from src.engine.mindrecord_shards import make_mindrecord  # isort: skip
-from src.errors import UserError
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> None:
-        raise UserError(f"make_mindrecord.py: {message}; see --help")
+from src.engine.mindrecord_shards import MAX_SHARDS, make_mindrecord  # isort: skip
+from src.script_parser import ScriptParser, path, whole_number
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = _Parser(
+    parser = ScriptParser(
         prog="make_mindrecord.py",
         usage="python %(prog)s FOLDER --output DIR [--shards N]",
         description="Packs the images of an ImageNet-layout folder into MindRecord files, byte for byte, reads them "
         "back and compares them. Run again after an interruption, it continues after the last finished file. Train on "
         "the result with --data.source mindrecord --data DIR.",
-        allow_abbrev=False,
     )
     parser.add_argument(
-        "folder", metavar="FOLDER", type=Path, help="holds train/ and val/, each with one sub-folder per class"
+        "folder", metavar="FOLDER", type=path, help="holds train/ and val/, each with one sub-folder per class"
     )
-    parser.add_argument("--output", metavar="DIR", required=True, type=Path, help="new folder for the files")
+    parser.add_argument("--output", metavar="DIR", required=True, type=path, help="new folder for the files")
     parser.add_argument(
-        "--shards", metavar="N", type=int, help="files a split, at most 256; one for every 4 GB when left out"
+        "--shards",
+        metavar="N",
+        type=whole_number(1, MAX_SHARDS),
+        help="files a split, at most 256; one for every 4 GB when left out",
     )
     return parser.parse_args(argv)
 

@@ -3,7 +3,7 @@
 import shutil
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from src.engine.command import run_command  # first: it quiets MindSpore's log before MindSpore is imported
 
@@ -15,7 +15,7 @@ from src.engine.prediction_files import check_prediction_files, write_prediction
 from src.engine.prediction_table import PredictionTable
 from src.engine.progress import Progress, print_line
 from src.engine.run_folder import RunFolder
-from src.errors import UserError
+from src.errors import UserError, show_warnings_in_one_line
 
 
 @dataclass
@@ -38,8 +38,8 @@ class PredictOptions:
     model_file: str | None = None
     decrypt_key_file: str | None = None
     checkpoint: str | None = None
-    top_k: int = 5
-    batch_size: int | None = None
+    top_k: int = field(default=5, metadata={"range": (1, 10**6)})
+    batch_size: int | None = field(default=None, metadata={"range": (1, 10**6)})
     json: str | None = None
     csv: str | None = None
     draw: str | None = None
@@ -47,10 +47,11 @@ class PredictOptions:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Returns 0, or 1 when something had to be skipped."""
-    config, options, name = parse_command_line(
+    config, options, name, given = parse_command_line(
         "predict.py", "Prints the most probable labels of images.", PredictOptions, argv
     )
     check_prediction_files(options.json, options.csv)
+    show_warnings_in_one_line(lambda line: print_line(line, to_stderr=True), every_image=True)
     files, skipped = find_images(options.images)
     for problem in skipped:
         print_line(f"skipped: {problem.reason}", to_stderr=True)
@@ -58,8 +59,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise UserError("there is no image to look at")
     drawings = None if options.draw is None else Drawings(options.draw, files)
     classifier = open_classifier(
-        options.model_file, options.decrypt_key_file, options.checkpoint, config, RunFolder(config.output, name)
+        options.model_file, options.decrypt_key_file, options.checkpoint, config, given, RunFolder(config.output, name)
     )
+    for line in classifier.changes:
+        print_line(line, to_stderr=True)
     batch_size = classifier.batch_size(options.batch_size, len(files))
     columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     table = PredictionTable(files, classifier.card.classes, columns)
@@ -73,7 +76,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                 print_line(f"skipped: {result.reason}", to_stderr=True)
                 skipped.append(result)
                 continue
-            print_line("\n".join([*([] if predictions else [table.header()]), *table.rows(result)]))
+            for row in [*([] if predictions else [table.header()]), *table.rows(result)]:
+                print_line(row)
             predictions.append(result)
             if drawings is not None:
                 drawings.draw(result)

@@ -30,7 +30,7 @@ class TrainOptions:
 
 def main(argv: Sequence[str] | None = None) -> None:
     serve_if_scheduler()
-    config, options, name = parse_command_line(
+    config, options, name, _ = parse_command_line(
         "train.py", "Trains a network and keeps its last and its best checkpoint.", TrainOptions, argv
     )
     folder = RunFolder(config.output, name)

@@ -1,6 +1,5 @@
 """Draws what a trained network looks at: python visualize.py [IMAGE_OR_FOLDER...] [--checkpoint FILE]"""
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -8,6 +7,7 @@ from typing import Literal
 from src.engine.command import run_command  # first: it quiets MindSpore's log before MindSpore is imported
 
 from src.config import parse_command_line  # isort: skip
+from src.engine.progress import print_line
 from src.engine.run_folder import RunFolder
 from src.engine.trained_network import choose_checkpoint, open_trained_network
 from src.visualization.input_images import DIGITS, load_images
@@ -34,28 +34,29 @@ class VisualizeOptions:
     images: list[str] = field(default_factory=lambda: [DIGITS], metadata={"positional": True})
     checkpoint: str | None = None
     folder: str | None = None
-    blocks: list[int] = field(default_factory=list)
-    point: tuple[float, float] | None = None
+    blocks: list[int] = field(default_factory=list, metadata={"range": (1, 1000)})
+    point: tuple[float, float] | None = field(default=None, metadata={"range": (0, 1)})
     embedding: Literal["tsne", "pca", "none"] = "tsne"
-    embedding_images: int = 1000
+    embedding_images: int = field(default=1000, metadata={"range": (1, 10**6)})
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Returns 0, or 1 when an image had to be skipped."""
-    config, options, name = parse_command_line(
+    config, options, name, given = parse_command_line(
         "visualize.py", "Draws attention, features and positions of a trained network.", VisualizeOptions, argv
     )
     run_folder = RunFolder(config.output, name)
     checkpoint = choose_checkpoint(options.checkpoint, run_folder)
     folder = PictureFolder(run_folder.path / "pictures" if options.folder is None else options.folder)
-    trained = open_trained_network(checkpoint, config)
-    print(f"{trained.settings[0]}; {trained.card.model} from {checkpoint}")
+    trained = open_trained_network(checkpoint, config, given)
+    for line in (f"{trained.settings[0]}; {trained.card.model} from {checkpoint}", *trained.changes):
+        print_line(line)
     images, skipped = load_images(options.images, trained.card)
     for problem in skipped:
-        print(f"skipped: {problem.reason}", file=sys.stderr)
+        print_line(f"skipped: {problem.reason}", to_stderr=True)
     report = draw_images(trained, images, folder, options.point, options.blocks or None, checkpoint)
     if options.embedding != "none":
-        print(draw_class_features(trained, config, folder, options.embedding, options.embedding_images))
+        print_line(draw_class_features(trained, config, folder, options.embedding, options.embedding_images))
     if report.num_images < len(images):
         print(f"report.html holds the first {report.num_images} of {len(images)} images, more would make it too large")
     print(f"wrote {folder.count} files to {folder.path}; open {folder.path / 'report.html'} in a browser")

@@ -36,7 +36,6 @@ from src.engine.command import run_command  # first: it quiets MindSpore's log b
 
 import mindspore as ms  # isort: skip
 import numpy as np
-import yaml
 from mindspore import nn, ops
 
 from src.complexity import count
@@ -50,6 +49,7 @@ from src.json_file import write_json
 from src.models import create_model, get_variant
 from src.output_file import check_output_file
 from src.recompute import recompute_blocks
+from src.yaml_file import parse_yaml
 
 SIDE = 2048
 WARM_UP_STEPS = 2
@@ -337,9 +337,9 @@ def _key_and_value(text: str) -> tuple[str, Any]:
     if not equals:
         raise argparse.ArgumentTypeError(f"expected KEY=VALUE, got {text!r}")
     try:
-        return key, yaml.safe_load(value)
-    except yaml.YAMLError:
-        raise argparse.ArgumentTypeError(f"expected a value in YAML, got {text!r}") from None
+        return key, parse_yaml(value, "expected a value in YAML")
+    except UserError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -1,8 +1,7 @@
 """Checkpoints: bare parameter names, a description of the network, written atomically, never loaded silently."""
 
-import binascii
+import itertools
 import json
-import mmap
 import os
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -10,18 +9,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import mindspore as ms
 import numpy as np
 from mindspore import Parameter, Tensor, nn
 
-from src.errors import TemporaryError, UserError, writing_error
+from src.checkpoint_file import DamagedCheckpointError, read_checkpoint_file, write_checkpoint_file
+from src.errors import UserError, shown, writing_error
+from src.json_file import from_json
 from src.model_card import ModelCard
+from src.training_progress import check_progress
+
+__all__ = [
+    "Checkpoint",
+    "DamagedCheckpointError",
+    "load_state",
+    "load_weights",
+    "read_checkpoint",
+    "save_checkpoint",
+    "sync_folder",
+]
 
 _METADATA = "metadata"
-_CHECKSUM = b"crc_num"
-"""Before the last ten bytes of a file, which are the CRC32 of all before."""
-
-_PART = 2**24  # bytes
+_FORMAT = 1
 _STATE_PREFIX = "training_state/"
 
 
@@ -46,10 +54,6 @@ class Checkpoint:
     has_checksum: bool = False
 
 
-class DamagedCheckpointError(UserError):
-    """The file is not what was written."""
-
-
 def save_checkpoint(
     path: str | Path,
     weights: Iterable[Parameter],
@@ -59,30 +63,30 @@ def save_checkpoint(
 ) -> None:
     """Writes a checkpoint beside `path`, syncs it to the disk and renames it: `path` is never half-written.
 
-    (MindSpore's own `save_checkpoint` deletes the old file before it writes the new one.)
-
     Raises:
         UserError: the file cannot be written; an older one at `path` is intact.
     """
     path = Path(path)
-    entries = [{"name": p.name, "data": p} for p in weights]
-    entries += [{"name": _STATE_PREFIX + p.name, "data": p} for p in state]
-    metadata = json.dumps({"format": 1, "card": card.to_dict(), "progress": dict(progress or {})})
+    progress = check_progress(dict(progress or {}))
+    content = {"format": _FORMAT, "card": card.to_dict(), "progress": progress}
+    entries = [(p.name, p) for p in weights] + [(_STATE_PREFIX + p.name, p) for p in state]
+    metadata = json.dumps(content, allow_nan=False)
     beside = path.with_name(f".{path.stem}.{os.getpid()}.ckpt")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        ms.save_checkpoint(entries, str(beside), append_dict={_METADATA: metadata}, crc_check=True)
-        with beside.open("rb") as file:
+        with beside.open("wb") as file:
+            arrays = ((name, parameter.asnumpy()) for name, parameter in entries)
+            write_checkpoint_file(file, itertools.chain(arrays, [(_METADATA, metadata)]))
+            file.flush()
             os.fsync(file.fileno())
         os.replace(beside, path)
         sync_folder(path.parent)
-    except (OSError, RuntimeError) as error:
+    except OSError as error:
         message = f"cannot write the checkpoint {path}: {error}; is the folder writable and the disk not full?"
         raise writing_error(message, error) from error
     finally:
-        for left in (beside, beside.with_suffix(".tmp")):  # MindSpore writes the latter first
-            with suppress(OSError):
-                left.unlink(missing_ok=True)
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
 
 
 def sync_folder(folder: Path) -> None:
@@ -100,76 +104,53 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
 
     Raises:
         DamagedCheckpointError: it is damaged, or no MindSpore checkpoint.
-        UserError: no such file, or one that cannot be read here and now.
+        UserError: no such file, or one that cannot be read here and now, or what it says about itself cannot be used.
     """
     path = Path(path)
-    if not path.is_file():
-        raise UserError(f"checkpoint {path} does not exist" if not path.exists() else f"{path} is not a file")
-    damaged = DamagedCheckpointError(
-        f"{path} is not a readable MindSpore checkpoint: it is truncated, damaged or of another kind "
-        "(convert.py makes checkpoints of PyTorch files)"
-    )
+    content = read_checkpoint_file(path)
+    card, progress, texts = None, {}, dict(content.texts)
+    if _METADATA in texts:
+        card, progress = _read_metadata(texts.pop(_METADATA), path)
+    if texts:
+        raise UserError(
+            f"{path}: expected tensors only, got the text {shown(next(iter(texts)))}; save it without append_dict"
+        )
+    weights = {name: value for name, value in content.arrays.items() if not name.startswith(_STATE_PREFIX)}
+    state = {
+        name.removeprefix(_STATE_PREFIX): value
+        for name, value in content.arrays.items()
+        if name.startswith(_STATE_PREFIX)
+    }
+    return Checkpoint(path, weights, state, card, progress, content.has_checksum)
+
+
+def _read_metadata(text: str, path: Path) -> tuple[ModelCard, dict[str, Any]]:
     try:
-        is_right = _is_checksum_right(path)
-        _make_room(path.stat().st_size)
-    except OSError as error:
-        raise TemporaryError(f"cannot read the checkpoint {path}: {error}") from error
-    if is_right is False:
-        raise damaged
+        metadata = from_json(text)
+    except ValueError as error:
+        raise UserError(f"{path}: its description of the network cannot be used: {error}") from error
+    if not isinstance(metadata, dict) or metadata.keys() != {"format", "card", "progress"}:
+        raise UserError(
+            f"{path}: its description of the network cannot be used: expected format, card and progress, got "
+            f"{shown(list(metadata) if isinstance(metadata, dict) else metadata)}"
+        )
+    if type(metadata["format"]) is not int or metadata["format"] != _FORMAT:
+        raise UserError(
+            f"{path}: its description of the network cannot be used: expected format {_FORMAT}, got "
+            f"{shown(metadata['format'])}; use the version of this project that wrote it"
+        )
+    card = ModelCard.from_dict(metadata["card"], str(path))
     try:
-        # the file's own content tells the format, a name without the ending would be refused
-        entries = ms.load_checkpoint(str(path))
-    except (ValueError, RuntimeError, TypeError, OSError) as error:
-        if is_right:
-            raise TemporaryError(f"cannot load the checkpoint {path}, which is not damaged: {error}") from error
-        raise damaged from error
-    values = {name: entry.asnumpy() if isinstance(entry, Tensor) else entry for name, entry in entries.items()}
-    card, progress = None, {}
-    if isinstance(values.get(_METADATA), str):
-        metadata = json.loads(values.pop(_METADATA))
-        card, progress = ModelCard.from_dict(metadata["card"], str(path)), metadata["progress"]
-    weights = {name: value for name, value in values.items() if not name.startswith(_STATE_PREFIX)}
-    state = {name.removeprefix(_STATE_PREFIX): v for name, v in values.items() if name.startswith(_STATE_PREFIX)}
-    return Checkpoint(path, weights, state, card, progress, bool(is_right))
-
-
-def _is_checksum_right(path: Path) -> bool | None:
-    """None where the file has none."""
-    with path.open("rb") as file:
-        end = file.seek(0, os.SEEK_END) - 10 - len(_CHECKSUM)
-        if end < 0:
-            return None
-        file.seek(end)
-        mark, expected = file.read(len(_CHECKSUM)), int.from_bytes(file.read(), "big")
-        if mark != _CHECKSUM:
-            return None
-        file.seek(0)
-        found = 0
-        while end > 0:
-            part = file.read(min(_PART, end))
-            found, end = binascii.crc32(part, found), end - len(part)
-        return found == expected
-
-
-def _make_room(size: int) -> None:
-    """Makes the system drop cached files until a file of `size` bytes fits into the memory that is free.
-
-    MindSpore 2.10 refuses to load a checkpoint that is larger, although the cache of files, which fills a training
-    host's memory, would make room. Loading takes more memory than is asked for here.
-    """
-    with suppress(OSError, ValueError):  # it cannot be told, or had
-        if os.sysconf("SC_AVPHYS_PAGES") * mmap.PAGESIZE > size + _PART:
-            return
-        with mmap.mmap(-1, size + 2 * _PART) as room:
-            for begin in range(0, len(room), mmap.PAGESIZE):
-                room[begin] = 1
+        return card, check_progress(metadata["progress"])
+    except UserError as error:
+        raise UserError(f"{path}: what it says about its training cannot be used: {error}") from error
 
 
 def load_weights(net: nn.Cell, checkpoint: Checkpoint) -> None:
     """Fills every parameter of `net`, strictly.
 
     Raises:
-        UserError: the checkpoint misses parameters, has others, or others' shapes; `net` is unchanged.
+        UserError: the checkpoint misses parameters, has others, or others' shapes or types; `net` is unchanged.
     """
     _fill({p.name: p for p in net.get_parameters()}, checkpoint.weights, f"{checkpoint.path} does not fit this network")
 
@@ -182,24 +163,38 @@ def load_state(parameters: Iterable[Parameter], checkpoint: Checkpoint) -> None:
     """
     if not checkpoint.state:
         raise UserError(f"{checkpoint.path} holds weights only and cannot be resumed from; resume from a last.ckpt")
+    if missing := {"step", "steps_per_epoch"} - checkpoint.progress.keys():
+        raise UserError(f"{checkpoint.path} does not say its {min(missing)} and cannot be resumed from")
     _fill({p.name: p for p in parameters}, checkpoint.state, f"{checkpoint.path} is of another run")
 
 
-def _fill(parameters: Mapping[str, Parameter], values: Mapping[str, Any], problem: str) -> None:
+def _fill(parameters: Mapping[str, Parameter], values: Mapping[str, np.ndarray], problem: str) -> None:
     missing = [name for name in parameters if name not in values]
     unexpected = [name for name in values if name not in parameters]
     shared = [name for name in parameters if name in values]
     reshaped = [
-        f"{name} {tuple(np.shape(values[name]))} for {tuple(parameters[name].shape)}"
+        f"{name} {values[name].shape} for {tuple(parameters[name].shape)}"
         for name in shared
-        if tuple(np.shape(values[name])) != tuple(parameters[name].shape)
+        if values[name].shape != tuple(parameters[name].shape)
     ]
-    if missing or unexpected or reshaped:
+    retyped = [
+        f"{name} {values[name].dtype} for {str(parameters[name].dtype).lower()}"
+        for name in shared
+        if values[name].dtype.kind != _kind_of(parameters[name])
+    ]
+    if missing or unexpected or reshaped or retyped:
+        kinds = {"missing": missing, "unexpected": unexpected, "of another shape": reshaped, "of another type": retyped}
         parts = [
             f"{len(names)} {kind} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
-            for kind, names in (("missing", missing), ("unexpected", unexpected), ("of another shape", reshaped))
+            for kind, names in kinds.items()
             if names
         ]
         raise UserError(f"{problem}: of {len(parameters)} parameters " + ", ".join(parts))
     for name in shared:
         parameters[name].set_data(Tensor(values[name], parameters[name].dtype))
+
+
+def _kind_of(parameter: Parameter) -> str:
+    """As `numpy.dtype.kind` says it."""
+    name = str(parameter.dtype).rstrip("0123456789_").lower()
+    return {"float": "f", "bfloat": "f", "int": "i", "uint": "u", "bool": "b"}.get(name, name)

@@ -22,7 +22,7 @@ from mindspore.nn.utils import no_init_parameters
 
 from src.layers.conv import Conv2d
 from src.layers.norm import BatchNorm2d
-from src.models import create_model, pyramid_tnt, t2t_blocks, tnt
+from src.models import get_variant, pyramid_tnt, resolve_arguments, t2t_blocks, tnt
 from src.models.pyramid_tnt import NUM_WORDS, WORD_GRID, PyramidTNT
 from src.models.t2t_tokens import ConvolutionTokens, PatchTokens, TokenAttention, TokenPerformer, TokensToToken
 from src.models.t2t_vit import T2TViT, T2TViTDense
@@ -77,7 +77,7 @@ def create_unfilled_model(name: str, image_size: tuple[int, int] | None = None, 
     """
     size = {} if image_size is None else {"image_size": image_size}
     with no_init_parameters():
-        return create_model(name, num_classes=num_classes, **size)
+        return get_variant(name).network(**resolve_arguments(name, {"num_classes": num_classes, **size}))
 
 
 def count(net: nn.Cell) -> Complexity:

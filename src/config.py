@@ -1,14 +1,13 @@
 """Configuration of a run: typed sections, one YAML file on at most one base, overrides on the command line.
 
-jsonargparse parses and checks types. Added here: `base:`, the nearest known name for an unknown one, one-line errors,
-and rules for values. A field added to a dataclass below, with its line under Args, is a YAML key, an option and a line
-of the help.
+A field added to a dataclass below, with its line under Args, is a YAML key, an option and a line of the help. Values
+of files and options are read by the same reader of YAML and checked against the field's type and rule; what is wrong is
+told on one line, an unknown name with the nearest known one.
 """
 
 import argparse
 import difflib
 import inspect
-import json
 import os
 import re
 import sys
@@ -16,17 +15,13 @@ import textwrap
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import MISSING, Field, asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
-from types import UnionType
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
-
-import yaml
-from jsonargparse import ArgumentParser
+from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
 from src.errors import UserError
+from src.typed_value import PATH, PLAIN, as_yaml, is_path, is_plain, shortened, text_to_type, to_type, type_name
+from src.yaml_file import read_yaml, to_yaml
 
 _REPOSITORY = Path(__file__).resolve().parent.parent
-
-Options = TypeVar("Options")
 
 
 @dataclass
@@ -207,7 +202,9 @@ class Config:
         seed: of initial weights, data order, augmentation and dropout.
         output: folder of all runs; a run lives in <output>/<config name>.
         limit_batches: stop each epoch and evaluation after so many batches.
-        init_from: checkpoint to start from instead of random weights; a head of another size is left out.
+        init_from: checkpoint to start from instead of random weights.
+        init_head: rows of that checkpoint's head are taken over by the names of their labels ('by_name'), or the head
+            as it stands ('as_is').
         freeze: names of parameters to keep at their values, shell-style patterns such as patch_embed.*.
         compiler_cache: keep the compiled graph in the run's folder, so that it starts faster the next time.
     """
@@ -217,6 +214,7 @@ class Config:
     output: str = "output"
     limit_batches: int | None = None
     init_from: str | None = None
+    init_head: Literal["by_name", "as_is"] = "by_name"
     freeze: list[str] = field(default_factory=list)
     compiler_cache: bool = True
     model: ModelConfig = field(default_factory=ModelConfig)
@@ -243,15 +241,15 @@ def load_config(path: str | os.PathLike) -> Config:
 
 def dump_config(config: Config) -> str:
     """The whole configuration as YAML; `load_config` reads it back to an equal one."""
-    return yaml.dump(asdict(config), Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+    return to_yaml(asdict(config))
 
 
 def changed_keys(before: dict[str, Any], config: Config) -> list[str]:
     """What differs from the configuration that `asdict` and JSON made `before` of: "key: old, now new"."""
-    now = dict(_flat_values(config))
-    then = dict(_flat_values(_build(Config, _without_unknown(before, Config))))
+    now = dict(flat_values(config))
+    then = dict(flat_values(_build(Config, _without_unknown(before, Config))))
     listed = {key: (_listed(then[key]), _listed(value)) for key, value in now.items()}
-    return [f"{key}: {_show(old)}, now {_show(new)}" for key, (old, new) in listed.items() if old != new]
+    return [f"{key}: {as_yaml(old)}, now {as_yaml(new)}" for key, (old, new) in listed.items() if old != new]
 
 
 def run_name(path: str | os.PathLike) -> str:
@@ -260,13 +258,29 @@ def run_name(path: str | os.PathLike) -> str:
     return path.resolve().parent.name if path.name == "config.yaml" else path.stem
 
 
+class CommandLine(NamedTuple):
+    """What a command line says.
+
+    Attributes:
+        config: the configuration with overrides applied.
+        options: of the command, an instance of its dataclass.
+        name: of the run's folder (`run_name`).
+        given: what is on the command line itself, section by section; "config" only where `--config` is.
+    """
+
+    config: Config
+    options: Any
+    name: str
+    given: dict[str, Any]
+
+
 def parse_command_line(
     program: str,
     description: str,
-    options: type[Options],
+    options: type,
     argv: Sequence[str] | None = None,
     default_config: str = "config/demo/ptnt_digits.yaml",
-) -> tuple[Config, Options, str]:
+) -> CommandLine:
     """Parse the command line of a root script. `--help` and `--print_config` print and raise SystemExit(0).
 
     Args:
@@ -274,12 +288,10 @@ def parse_command_line(
         description: one sentence for `--help`.
         options: dataclass of the command's own options, with an Args section like those above. A field without a
             default is a positional argument (several where its type is a list), a bool is a flag without a value, and
-            metadata={"bare": "auto"} is what an option means that is given without a value.
+            metadata={"bare": "auto"} is what an option means that is given without a value, and {"range": (1, 9)} what
+            a number may be, from 0 to 10^9 else.
         argv: what follows the program's name; that of the process when None.
         default_config: the file used without `--config`, relative to the repository.
-
-    Returns:
-        The configuration with overrides applied, the filled `options`, and the name of the run folder (`run_name`).
 
     Raises:
         UserError: an unknown option, a wrong type, a missing positional argument, and all that `load_config` raises.
@@ -288,97 +300,128 @@ def parse_command_line(
     argv = [_long_name(token) for token in given_argv]
     hints = _flat_hints(Config) | get_type_hints(options)
     positional = [option.name for option in fields(options) if _is_positional(option)]
-    _refuse_unknown_options(program, argv, hints, positional)
-    try:
-        path = _config_option(argv, default=os.path.relpath(_REPOSITORY / default_config))
-        tree = _read(path)
-        names_folder = any(token.partition("=")[0] == "--data" for token in given_argv)
-        if names_folder and tree.get("data", {}).get("source") == "digits":  # which takes no folder
-            argv = ["--data.source", "folder", *argv]
-        parser = _create_parser(
-            prog=program,
-            usage="python %(prog)s [--config FILE] [--KEY VALUE ...]" + "".join(f" {name} ..." for name in positional),
-            description=f"{description} Every key of a config file is an option; defaults shown are those of {path}.",
-        )
-        _add_own_options(parser, options, path)
-        _add_section(parser, "run", _build(Config, tree))
-        given = parser.parse_args(argv, defaults=False).as_dict()
-    except argparse.ArgumentError as error:
-        raise _one_line(error, program, hints) from None
+    entries = _refuse_unknown_options(program, argv, hints, positional)
+    path = _config_option(program, argv, default=os.path.relpath(_REPOSITORY / default_config))
+    tree = _read(path)
+    names_folder = any(token.partition("=")[0] == "--data" for token in given_argv)
+    if names_folder and tree.get("data", {}).get("source") == "digits":  # which takes no folder
+        argv = ["--data.source", "folder", *argv]
+    parser = _Parser(
+        prog=program,
+        usage="python %(prog)s [--config FILE] [--KEY VALUE ...]" + "".join(f" {name} ..." for name in positional),
+        description=f"{description} Every key of a config file is an option; defaults shown are those of {path}.",
+    )
+    _add_own_options(parser, options, path)
+    _add_section(parser, "run", _build(Config, tree))
+    for entry in entries:
+        parser.add_argument(f"--{entry}", help=argparse.SUPPRESS)
+    texts = vars(parser.parse_args(argv))
 
-    own = {name: given.pop(name) for name in get_type_hints(options) if name in given}
-    print_config = given.pop("print_config", False)
-    given.pop("config", None)
-    config = _build(Config, _merge(tree, given))
+    print_config = texts.pop("print_config", False)
+    own, given = {}, {"config": texts.pop("config")} if "config" in texts else {}
+    for name, text in texts.items():
+        value = _read_option(program, name, text, hints.get(name, Any))
+        if name in get_type_hints(options):
+            own[name] = value
+        else:
+            given = _merge(given, _nested(name, value))
+    overrides = {key: value for key, value in given.items() if key != "config"}
+    config = _build(Config, _merge(tree, overrides))
     _check_values(config, where=program)
+    _check_own_options(program, options, own)
     if print_config:
         print(dump_config(config), end="")
         raise SystemExit(0)
     for option in fields(options):
-        if _is_required(option) and not own[option.name]:
+        if _is_required(option) and not own.get(option.name):
             raise UserError(f"{program}: expected {option.name.upper()}, got none; see --help")
-    return config, options(**own), run_name(path)
+    return CommandLine(config, options(**own), run_name(path), given)
 
 
 _SHORT_NAMES = {"--data": "--data.root", "--model": "--model.name", "--on_bad_image": "--data.on_bad_image"}
 
-# What a value must fulfil besides its type. Comparisons are written so that NaN fails.
-_POSITIVE = ("above 0", lambda value: 0 < value < float("inf"))
-_NOT_NEGATIVE = ("at least 0", lambda value: 0 <= value < float("inf"))
-_COUNT = ("at least 1", lambda value: value >= 1)
-_PROBABILITY = ("from 0 to 1", lambda value: 0 <= value <= 1)
-_RATE = ("at least 0 and below 1", lambda value: 0 <= value < 1)
-_NOT_EMPTY = ("a path that is not empty", bool)
 
-_RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
-    "seed": ("from 0 to 4294967295", lambda value: 0 <= value < 2**32),
-    "output": _NOT_EMPTY,
+class _Rule(NamedTuple):
+    """What a value must fulfil besides its type: in words, and as a function that is false for NaN."""
+
+    expected: str
+    holds: Callable[[Any], bool]
+
+
+def _from(low: float, high: float) -> _Rule:
+    return _Rule(f"from {low} to {high}", lambda value: low <= value <= high)
+
+
+def _above(low: float, high: float) -> _Rule:
+    return _Rule(f"above {low} and at most {high}", lambda value: low < value <= high)
+
+
+def _range(low: float, high: float) -> _Rule:
+    return _Rule(f"[low, high] with {low} <= low <= high <= {high}", lambda value: low <= value[0] <= value[1] <= high)
+
+
+_ANY_COUNT = (0, 10**9)
+_COUNT = _from(1, 10**9)
+_PROBABILITY = _from(0, 1)
+_RATE = _Rule("at least 0 and below 1", lambda value: 0 <= value < 1)
+_EPOCHS = 10**6
+_BETA = _from(0, 1000)  # parameter of a Beta distribution
+_LARGEST_LR = 1000
+_PATH = _Rule(PATH, is_path)
+
+# The limits above are generous: they keep out slips, and what no machine can hold.
+_RULES: dict[str, _Rule] = {
+    "seed": _from(0, 2**32 - 1),
+    "output": _PATH,
     "limit_batches": _COUNT,
-    "init_from": _NOT_EMPTY,
-    "optimizer.layer_decay": ("above 0 and at most 1", lambda value: 0 < value <= 1),
-    "optimizer.backbone_lr_scale": _POSITIVE,
-    "optimizer.momentum": _RATE,
-    "model.num_classes": _COUNT,
-    "model.in_channels": _COUNT,
-    "model.image_size": ("sides of at least 1", lambda value: min(value if isinstance(value, tuple) else [value]) >= 1),
+    "init_from": _PATH,
+    "model.num_classes": _from(1, 10**6),
+    "model.in_channels": _from(1, 1024),
+    "model.image_size": _Rule(
+        "sides from 1 to 16384",
+        lambda value: all(1 <= side <= 16384 for side in (value if isinstance(value, tuple) else [value])),
+    ),
     "model.drop_rate": _RATE,
     "model.attn_drop_rate": _RATE,
     "model.drop_path_rate": _RATE,
-    "data.root": _NOT_EMPTY,
-    "data.crop_scale": ("[low, high] with 0 < low <= high <= 1", lambda value: 0 < value[0] <= value[1] <= 1),
-    "data.crop_ratio": ("[low, high] with 0 < low <= high", lambda value: 0 < value[0] <= value[1] < float("inf")),
+    "data.root": _PATH,
+    "data.crop_scale": _Rule("[low, high] with 0 < low <= high <= 1", lambda value: 0 < value[0] <= value[1] <= 1),
+    "data.crop_ratio": _range(0.01, 100),
     "data.flip_prob": _PROBABILITY,
-    "data.color_jitter": _NOT_NEGATIVE,
+    "data.color_jitter": _from(0, 100),
     "data.erase_prob": _PROBABILITY,
-    "data.mixup": _NOT_NEGATIVE,
-    "data.cutmix": _NOT_NEGATIVE,
+    "data.mixup": _BETA,
+    "data.cutmix": _BETA,
     "data.mix_prob": _PROBABILITY,
     "data.mix_switch_prob": _PROBABILITY,
-    "data.repeats": _COUNT,
-    "data.crop_pct": ("above 0 and at most 1", lambda value: 0 < value <= 1),
-    "data.workers": _NOT_NEGATIVE,
-    "optimizer.lr": _POSITIVE,
+    "data.repeats": _from(1, 1000),
+    "data.crop_pct": _from(0.1, 1),
+    "data.workers": _from(0, 1024),
+    "optimizer.lr": _above(0, _LARGEST_LR),
     "optimizer.lr_batch_size": _COUNT,
-    "optimizer.weight_decay": _NOT_NEGATIVE,
+    "optimizer.weight_decay": _from(0, 1000),
     "optimizer.beta1": _RATE,
     "optimizer.beta2": _RATE,
-    "optimizer.eps": _POSITIVE,
-    "optimizer.clip_norm": _POSITIVE,
-    "schedule.epochs": _COUNT,
-    "schedule.warmup_epochs": _NOT_NEGATIVE,
-    "schedule.warmup_lr": _NOT_NEGATIVE,
-    "schedule.min_lr": _NOT_NEGATIVE,
-    "schedule.cooldown_epochs": _NOT_NEGATIVE,
-    "train.batch_size": _COUNT,
-    "train.accumulate": _COUNT,
+    "optimizer.eps": _above(0, 1),
+    "optimizer.momentum": _RATE,
+    "optimizer.clip_norm": _above(0, 10**9),
+    "optimizer.layer_decay": _above(0, 1),
+    "optimizer.backbone_lr_scale": _above(0, 1000),
+    "schedule.epochs": _from(1, _EPOCHS),
+    "schedule.warmup_epochs": _from(0, _EPOCHS),
+    "schedule.warmup_lr": _from(0, _LARGEST_LR),
+    "schedule.min_lr": _from(0, _LARGEST_LR),
+    "schedule.cooldown_epochs": _from(0, _EPOCHS),
+    "train.batch_size": _from(1, 10**6),
+    "train.accumulate": _from(1, 10**5),
     "train.label_smoothing": _RATE,
-    "train.loss_scale": ("at least 1 and below infinity", lambda value: 1 <= value < float("inf")),
+    "train.loss_scale": _from(1, 2**60),
     "train.loss_scale_growth": _COUNT,
     "train.ema_decay": _RATE,
     "train.log_every": _COUNT,
     "train.eval_every": _COUNT,
     "train.save_every": _COUNT,
-    "train.keep_checkpoints": _COUNT,
+    "train.keep_checkpoints": _from(1, 10**6),
 }
 
 _AT_MOST = [
@@ -389,48 +432,27 @@ _AT_MOST = [
 
 
 def _check_values(config: Config, where: str) -> None:
-    values = dict(_flat_values(config))
-    for key, (rule, holds) in _RULES.items():
-        if values[key] is not None and not holds(values[key]):
-            raise UserError(f"{where}: {key} is {_show(values[key])}: expected {rule}")
+    values = dict(flat_values(config))
+    for key, rule in _RULES.items():
+        if values[key] is not None and not rule.holds(values[key]):
+            raise UserError(f"{where}: {key} is {as_yaml(values[key])}: expected {rule.expected}")
+    for key, value in values.items():
+        for text in value if isinstance(value, list) else [value]:
+            if isinstance(text, str) and not is_plain(text):
+                raise UserError(f"{where}: {key} is {as_yaml(text)}: expected {PLAIN}")
     for key, limit in _AT_MOST:
         if values[key] > values[limit]:
             raise UserError(f"{where}: {key} is {values[key]}: expected at most {limit}, which is {values[limit]}")
     if config.data.source == "digits" and config.data.root is not None:
         raise UserError(
-            f"{where}: data.root is {_show(config.data.root)}: expected null, because data.source is 'digits'; "
+            f"{where}: data.root is {as_yaml(config.data.root)}: expected null, because data.source is 'digits'; "
             "to use the folder, set data.source to 'folder' or to the data set that it holds"
         )
 
 
 # Files.
 
-
-class _Loader(yaml.SafeLoader):
-    """YAML in which 1e-3 is a number, as in YAML 1.2, and a key that appears twice is an error."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
-        seen = set()
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode):
-                if key.value in seen:
-                    raise yaml.MarkedYAMLError(problem=f"'{key.value}' appears twice", problem_mark=key.start_mark)
-                seen.add(key.value)
-        return super().construct_mapping(node, deep)
-
-
-class _Dumper(yaml.SafeDumper):
-    """YAML with lists on one line."""
-
-
-for _class in (_Loader, _Dumper):
-    _class.add_implicit_resolver(
-        "tag:yaml.org,2002:float", re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), [*"-+.0123456789"]
-    )
-for _class in (list, tuple):
-    _Dumper.add_representer(
-        _class, lambda dumper, items: dumper.represent_sequence("tag:yaml.org,2002:seq", items, True)
-    )
+_MOST_BASES = 20
 
 
 def _read(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
@@ -442,51 +464,37 @@ def _read(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
     """
     if path in above:
         raise UserError(f"{above[0]}: base: expected no circle, got {' -> '.join(map(str, (*above, path)))}")
-    tree = _load_yaml(path, f" (base of {above[-1]})" if above else "")
+    if len(above) > _MOST_BASES:
+        raise UserError(f"{above[0]}: base: expected at most {_MOST_BASES} files on top of each other, got more")
+    tree = read_yaml(path, f" (base of {above[-1]})" if above else "")
+    if not isinstance(tree, dict):
+        raise UserError(f"{path}: expected sections of 'key: value' lines, got {as_yaml(tree)}")
     has_base, base = "base" in tree, tree.pop("base", None)
-    _check_keys(tree, Config, where=str(path))
-    parser = _create_parser()
-    _add_section(parser, "run", Config())
-    try:
-        # Where the type is not str, this reads strings once more: the quoted "4" is a number too, and "null" is null.
-        values = parser.parse_object(tree, defaults=False).as_dict()
-    except argparse.ArgumentError as error:
-        raise _one_line(error, str(path), _flat_hints(Config)) from None
+    values = _typed(tree, Config, where=str(path))
     if not has_base:
         return values
-    if not isinstance(base, str):
-        raise UserError(f"{path}: base: expected the path of one YAML file, got {_show(base)}")
+    if not isinstance(base, str) or not is_path(base) or not is_plain(base):
+        raise UserError(f"{path}: base: expected the path of one YAML file, got {as_yaml(base)}")
     return _merge(_read(Path(os.path.normpath(path.parent / base)), (*above, path)), values)
 
 
-def _load_yaml(path: Path, role: str) -> dict[str, Any]:
-    try:
-        tree = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
-    except OSError as error:
-        raise UserError(f"{path}{role}: expected a YAML file: {error.strerror}") from None
-    except yaml.MarkedYAMLError as error:
-        line = f" in line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise UserError(f"{path}: not valid YAML{line}: {error.problem}") from None
-    except (yaml.YAMLError, ValueError) as error:  # odd characters, not UTF-8, a date such as 2024-13-01
-        raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(tree, dict):
-        raise UserError(f"{path}: expected sections of 'key: value' lines, got {_show(tree)}")
-    return tree
-
-
-def _check_keys(tree: dict, section: type, where: str, prefix: str = "") -> None:
-    """Refuse unknown keys, sections that are none, and null where it is not allowed (which jsonargparse lets pass)."""
-    hints = get_type_hints(section)
+def _typed(tree: dict[str, Any], section: type, where: str, prefix: str = "") -> dict[str, Any]:
+    """Values of a section as the types of its fields; refuses unknown keys, and sections that are none."""
+    hints, values = get_type_hints(section), {}
     for key, value in tree.items():
         name = f"{prefix}{key}"
         if key not in hints:
-            raise UserError(f"{where}: unknown key '{name}'; {_advice(name)}")
+            raise UserError(f"{where}: unknown key '{shortened(name)}'; {_advice(name)}")
         if is_dataclass(hints[key]):
             if not isinstance(value, dict):
-                raise UserError(f"{where}: {name}: expected a section of 'key: value' lines, got {_show(value)}")
-            _check_keys(value, hints[key], where, f"{name}.")
-        elif value is None and type(None) not in get_args(hints[key]):
-            raise UserError(f"{where}: {name}: expected {_type_name(hints[key])}, got null")
+                raise UserError(f"{where}: {name}: expected a section of 'key: value' lines, got {as_yaml(value)}")
+            values[key] = _typed(value, hints[key], where, f"{name}.")
+            continue
+        try:
+            values[key] = to_type(value, hints[key])
+        except TypeError:
+            raise UserError(f"{where}: {name}: expected {type_name(hints[key])}, got {as_yaml(value)}") from None
+    return values
 
 
 def _advice(name: str) -> str:
@@ -516,11 +524,17 @@ def _build(section: type, tree: dict[str, Any]) -> Any:
 # Command line.
 
 
-def _create_parser(**kwargs: Any) -> ArgumentParser:
-    return ArgumentParser(exit_on_error=False, allow_abbrev=False, print_config=None, **kwargs)
+class _Parser(argparse.ArgumentParser):
+    """Splits a command line into texts; what an option gets is read afterwards, and defaults are left out."""
+
+    def __init__(self, **kwargs: Any):
+        super().__init__(allow_abbrev=False, argument_default=argparse.SUPPRESS, **kwargs)
+
+    def error(self, message: str) -> None:
+        raise UserError(f"{self.prog}: {shortened(message, 200)}; see --help")
 
 
-def _add_section(parser: ArgumentParser, title: str, section: Any, prefix: str = "") -> None:
+def _add_section(parser: _Parser, title: str, section: Any, prefix: str = "") -> None:
     """One option for each key of a section, in a group of the help; defaults are the section's values."""
     group = parser.add_argument_group(title, inspect.getdoc(section).partition("Args:")[0])
     texts = _help_texts(type(section))
@@ -528,33 +542,38 @@ def _add_section(parser: ArgumentParser, title: str, section: Any, prefix: str =
         value = getattr(section, name)
         if is_dataclass(value):
             _add_section(parser, name, value, f"{prefix}{name}.")
-        else:  # a pair is shown as it is written on the command line: [0.08, 1.0]
-            default = list(value) if isinstance(value, tuple) else value
-            several = get_origin(hint) is list
-            value_type = get_args(hint)[0] if several else hint
-            nargs = "+" if several else None
-            group.add_argument(f"--{prefix}{name}", type=value_type, nargs=nargs, default=default, help=texts.get(name))
+        else:
+            _add_option(group, f"--{prefix}{name}", hint, texts.get(name, ""), value)
 
 
-def _add_own_options(parser: ArgumentParser, options: type, config_path: Path) -> None:
+def _add_option(group: Any, flag: str, hint: Any, text: str, default: Any, **more: Any) -> None:
+    several = get_origin(hint) is list
+    item = get_args(hint)[0] if several else hint
+    choices = ["true", "false"] if hint is bool else get_args(hint) if get_origin(hint) is Literal else []
+    metavar = f"{{{','.join(choices)}}}" if choices else flag.rpartition(".")[2].lstrip("-").upper()
+    listed = list(default) if isinstance(default, tuple) else default  # as it is written: [0.08, 1.0]
+    shown = "null" if listed is None else listed
+    text = f"{text} (type: {type_name(item, ' | ')}, default: {shown})".replace("%", "%%")
+    group.add_argument(flag, help=text, **{"nargs": "+" if several else None, "metavar": metavar, **more})
+
+
+def _add_own_options(parser: _Parser, options: type, config_path: Path) -> None:
     group = parser.add_argument_group("this command")
-    group.add_argument("--config", type=str, metavar="FILE", default=str(config_path), help="YAML file of the run")
+    _add_option(group, "--config", str, "YAML file of the run", config_path, metavar="FILE")
     group.add_argument("--print_config", action="store_true", help="print the resulting configuration as YAML and stop")
     texts, hints = _help_texts(options), get_type_hints(options)
     for option in fields(options):
-        flag, hint, text = f"--{option.name}", hints[option.name], texts.get(option.name)
-        several = get_origin(hint) is list
-        value_type = get_args(hint)[0] if several else hint
+        hint, text = hints[option.name], texts.get(option.name, "")
         default = option.default if option.default_factory is MISSING else option.default_factory()
         if _is_positional(option):
-            given = {} if _is_required(option) else {"default": default}
-            parser.add_argument(option.name, type=value_type, nargs="*" if several else None, help=text, **given)
+            nargs = "*" if get_origin(hint) is list else "?"
+            parser.add_argument(option.name, nargs=nargs, help=text.replace("%", "%%"))
         elif hint is bool:
-            group.add_argument(flag, action="store_true", help=text)
+            group.add_argument(f"--{option.name}", action="store_true", help=text.replace("%", "%%"))
         elif "bare" in option.metadata:
-            group.add_argument(flag, type=hint, nargs="?", const=option.metadata["bare"], default=default, help=text)
+            _add_option(group, f"--{option.name}", hint, text, default, nargs="?", const=option.metadata["bare"])
         else:
-            group.add_argument(flag, type=value_type, nargs="+" if several else None, default=default, help=text)
+            _add_option(group, f"--{option.name}", hint, text, default)
 
 
 def _is_positional(option: Field) -> bool:
@@ -571,25 +590,74 @@ def _long_name(token: str) -> str:
     return _SHORT_NAMES.get(option, option) + equals + value
 
 
-def _refuse_unknown_options(program: str, argv: list[str], hints: dict[str, Any], positional: list[str]) -> None:
+def _refuse_unknown_options(program: str, argv: list[str], hints: dict[str, Any], positional: list[str]) -> list[str]:
+    """Returns the options that set an entry of a dictionary, such as model.structure.depth, each once."""
     known = ["config", "print_config", "help", *(name for name in hints if name not in positional)]
     dictionaries = [name for name, hint in hints.items() if get_origin(hint) is dict]
+    entries = {}
     for token in argv[: argv.index("--") if "--" in argv else None]:
         option = token.partition("=")[0]
         name = option.lstrip("-")
         if not re.match("--?[A-Za-z_]", option) or option == "-h" or (option == f"--{name}" and name in known):
             continue
         section, _, key = name.rpartition(".")
-        if section in dictionaries and key:
+        if section in dictionaries and key and option == f"--{name}":
+            entries[name] = None
             continue
-        raise UserError(f"{program}: unknown option {option}; the nearest known one is --{_nearest(name, known)}")
+        raise UserError(
+            f"{program}: unknown option {shortened(option)}; the nearest known one is --{_nearest(name, known)}"
+        )
+    return list(entries)
 
 
-def _config_option(argv: list[str], default: str) -> Path:
+def _config_option(program: str, argv: list[str], default: str) -> Path:
     """Value of `--config`, which is needed before the other options because they lie on top of it."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser = _Parser(prog=program, add_help=False)
     parser.add_argument("--config", default=default)
-    return Path(parser.parse_known_args(argv)[0].config)
+    path = parser.parse_known_args(argv)[0].config
+    _check_text(program, "config", path)
+    return Path(path)
+
+
+def _read_option(program: str, name: str, text: str | list[str] | bool, hint: Any) -> Any:
+    """What an option gets, as the type of its field."""
+    if isinstance(text, bool):
+        return text
+    if isinstance(text, list):
+        return [_read_option(program, name, item, get_args(hint)[0]) for item in text]
+    expected = f"expected {type_name(hint)}, got {shortened(text) or 'nothing'}"
+    try:
+        return text_to_type(text, hint, f"{program}: {name}: {expected}")
+    except TypeError:
+        raise UserError(f"{program}: {name}: {expected}") from None
+
+
+def _check_own_options(program: str, options: type, values: dict[str, Any]) -> None:
+    """Ranges and lengths of what the command's own options got."""
+    for option in fields(options):
+        value = values.get(option.name)
+        for item in value if isinstance(value, list | tuple) else [value]:
+            if isinstance(item, str):
+                _check_text(program, option.name, item, is_file_name=_is_positional(option))
+            elif item is not None and not isinstance(item, bool):
+                low, high = option.metadata.get("range", _ANY_COUNT)
+                if not low <= item <= high:
+                    raise UserError(f"{program}: {option.name} is {as_yaml(item)}: expected from {low} to {high}")
+
+
+def _check_text(program: str, name: str, text: str, is_file_name: bool = False) -> None:
+    """What is too long for a path, or cannot be printed, is refused; existing files may have any name."""
+    if text and not is_path(text):
+        raise UserError(f"{program}: {name} is {shortened(text)}: expected {PATH}")
+    if not is_file_name and not is_plain(text):
+        raise UserError(f"{program}: {name} is {shortened(text)}: expected {PLAIN}")
+
+
+def _nested(name: str, value: Any) -> dict[str, Any]:
+    """{"a": {"b": value}} for the name a.b."""
+    for key in reversed(name.split(".")):
+        value = {key: value}
+    return value
 
 
 # Names and messages.
@@ -603,11 +671,11 @@ def _flat_hints(section: type, prefix: str = "") -> dict[str, Any]:
     return hints
 
 
-def _flat_values(section: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+def flat_values(section: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
     for key in fields(section):
         value = getattr(section, key.name)
         if is_dataclass(value):
-            yield from _flat_values(value, f"{prefix}{key.name}.")
+            yield from flat_values(value, f"{prefix}{key.name}.")
         else:
             yield prefix + key.name, value
 
@@ -628,27 +696,6 @@ def _nearest(name: str, known: Iterable[str]) -> str:
     return max(known, key=likeness)
 
 
-def _one_line(error: argparse.ArgumentError, where: str, hints: dict[str, Any]) -> UserError:
-    """jsonargparse's message in the form of ours: key, expected type, value that came."""
-    text = " ".join(str(error).split())
-    found = re.match(r'Parser key "([^"]+)": .*(?:Got|Given) value: ?(.*)', text)
-    if not found or found[1] not in hints:
-        return UserError(f"{where}: {text}; see --help")
-    value = {"": "nothing", "None": "null"}.get(found[2], found[2])
-    return UserError(f"{where}: {found[1]}: expected {_type_name(hints[found[1]])}, got {value}")
-
-
-def _type_name(hint: Any) -> str:
-    origin, parts = get_origin(hint), get_args(hint)
-    if origin is Literal:
-        return " or ".join(repr(part) for part in parts)
-    if origin in (Union, UnionType):
-        return " or ".join(_type_name(part) for part in parts)
-    if origin is tuple:
-        return f"[{', '.join(_type_name(part) for part in parts)}]"
-    return "null" if hint is type(None) else (origin or hint).__name__
-
-
 def _listed(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
@@ -661,8 +708,3 @@ def _without_unknown(tree: dict[str, Any], section: type) -> dict[str, Any]:
         for key, value in tree.items()
         if key in hints
     }
-
-
-def _show(value: Any) -> str:
-    """A value in a message, as YAML would have it."""
-    return json.dumps(value, default=str)

@@ -1,7 +1,17 @@
-"""What the command line prints without a traceback: wrong input, and trouble that may go away."""
+"""What the command line prints without a traceback: wrong input, trouble that may go away, and warnings."""
 
 import difflib
-from collections.abc import Iterable
+import errno
+import reprlib
+import sys
+import warnings
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from typing import Any
+
+from src.printable import printable
+
+_LONGEST = 80  # characters of a value or name in a message
 
 
 class UserError(ValueError):
@@ -16,14 +26,71 @@ class TemporaryError(UserError):
     exit_code = 75  # EX_TEMPFAIL of sysexits.h
 
 
+class ImageWarning(UserWarning):
+    """An image was read, but hardly as it is meant. The message says which one, why, and what to do."""
+
+
+def show_warnings_in_one_line(tell: Callable[[str], None] | None = None, every_image: bool = False) -> None:
+    """From now on a warning is one line, `warning: ...`, without its place in the source.
+
+    Those of Pillow itself are not shown: they are about what is not used here, such as damaged EXIF, and name no file.
+
+    Args:
+        tell: prints a line; to stderr when None.
+        every_image: whether each image that there is something to say about has its line; else this process's first.
+    """
+
+    def show(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+        line = f"warning: {message}"
+        if issubclass(category, ImageWarning) and not every_image:
+            warnings.simplefilter("ignore", ImageWarning)
+            line += "; further ones are not named"
+        with suppress(OSError):  # nobody reads stderr any more
+            (tell or _to_stderr)(printable(line))
+
+    warnings.showwarning = show
+    warnings.filterwarnings("ignore", module=r"PIL\.")
+
+
+def _to_stderr(line: str) -> None:
+    if sys.stderr is not None:
+        print(line, file=sys.stderr, flush=True)
+
+
+_PASSING = {
+    *(errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.ENOBUFS, errno.EMFILE, errno.ENFILE, errno.ENOLCK),  # used up
+    *(errno.EAGAIN, errno.EINTR, errno.EBUSY, errno.ETXTBSY, errno.EDEADLK),  # in use
+    *(errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN, errno.ECONNRESET, errno.ECONNREFUSED),  # a far disk
+    *(errno.ECONNABORTED, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENETDOWN, errno.ENETUNREACH),
+}
+"""Numbers of system errors that may be gone at another start."""
+
+
 def writing_error(message: str, error: Exception) -> UserError:
-    """`message`, as what it is: a wrong path or missing permission, or trouble that may go away."""
-    lasting = (PermissionError, FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError)
-    return (UserError if isinstance(error, lasting) else TemporaryError)(message)
+    """`message`, as what it is: trouble that may go away, or a wrong, too long or forbidden path, which stays one.
+
+    Args:
+        message: for the user.
+        error: why something could not be written. Where the system gives no number, as MindSpore's errors have none, it
+            may go away, unless a value was wrong (text that cannot be a name).
+    """
+    number = error.errno if isinstance(error, OSError) else None
+    passes = number in _PASSING if number is not None else not isinstance(error, ValueError)
+    return (TemporaryError if passes else UserError)(message)
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """The names nearest to a misspelt `word`, as the end of a message."""
     known = list(known)
-    near = difflib.get_close_matches(word, known, n=3, cutoff=0.4)
+    near = difflib.get_close_matches(word[:_LONGEST], known, n=3, cutoff=0.4)
     return "did you mean " + " or ".join(near) + "?" if near else "known: " + ", ".join(known)
+
+
+def shown(value: Any) -> str:
+    """A value that came from outside, for a message: printable, short, on one line."""
+    short = reprlib.Repr()
+    short.maxstring = short.maxother = short.maxlong = _LONGEST
+    try:
+        return short.repr(value)
+    except ValueError:  # Python does not print whole numbers of thousands of digits
+        return "a number of thousands of digits"

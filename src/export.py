@@ -20,10 +20,21 @@ import numpy as np
 from mindspore import Tensor, nn
 
 from src.data.transforms import normalize
+from src.engine.batch_memory import check_batch_fits
 from src.engine.device import current_device
 from src.engine.prediction import softmax
-from src.errors import UserError
-from src.exported_file import ENCRYPTION, FEATURE_MAPS, LOGITS, ending_of, load_exported, sha256_of, sidecar_of
+from src.errors import UserError, writing_error
+from src.exported_file import (
+    ENCRYPTION,
+    FEATURE_MAPS,
+    LARGEST_BATCH,
+    LOGITS,
+    PRECISIONS,
+    ending_of,
+    load_exported,
+    sha256_of,
+    sidecar_of,
+)
 from src.json_file import to_json
 from src.layers.cpu_form import native_forms
 from src.mixed_precision import store_half
@@ -31,8 +42,7 @@ from src.model_card import ModelCard
 from src.models.feature_extractor import FeatureExtractor
 from src.models.pixel_input import PixelInput
 from src.onnx_export import build_onnx, check_onnx
-
-PRECISIONS = ("float32", "float16")
+from src.output_file import check_name
 
 TOLERANCES = {
     ("MINDIR", "float32"): 1e-5,
@@ -108,12 +118,19 @@ def check_form(form: Form, output: Path) -> None:
         UserError: a format, precision, batch size, encryption or name that does not work.
     """
     ending = ending_of(form.file_format)
-    if output.is_dir():
+    check_name(output)
+    if os.path.isdir(output):
         raise UserError(f"{output} is a folder: give the name of the file, such as {output / f'model{ending}'}")
+    for path in (output, sidecar_of(output)):
+        if os.path.islink(path) or os.path.exists(path) and not os.path.isfile(path):
+            raise UserError(
+                f"cannot write {path}: it is a link or no file, and would be replaced; a file and its description lie "
+                "side by side: give the name of the file itself"
+            )
     if output.suffix != ending:
         raise UserError(f"{output}: the name of a {form.file_format} file must end in {ending}")
-    if form.batch_size is not None and form.batch_size < 1:
-        raise UserError(f"batch_size: expected at least 1, got {form.batch_size}")
+    if form.batch_size is not None and not 1 <= form.batch_size <= LARGEST_BATCH:
+        raise UserError(f"batch_size: expected from 1 to {LARGEST_BATCH}, got {form.batch_size}")
     if form.precision not in PRECISIONS:
         raise UserError(f"precision: expected one of {', '.join(PRECISIONS)}, got {form.precision!r}")
     if form.key is not None and form.file_format != "MINDIR":
@@ -155,6 +172,7 @@ class Exporter:
         """
         output = Path(output)
         check_form(form, output)
+        check_batch_fits(self.card, form.batch_size or max(COMPARED_BATCH_SIZES))
         try:
             with _staging_folder(output) as staging:
                 file = staging / output.name
@@ -170,7 +188,8 @@ class Exporter:
                 sidecar_of(file).write_text(to_json(description), encoding="utf-8")
                 _publish(file, output)
         except OSError as error:
-            raise UserError(f"cannot write {output}: {error.strerror or error}; nothing was exported") from error
+            message = f"cannot write {output}: {error.strerror or error}; nothing was exported"
+            raise writing_error(message, error) from error
         return Export(output, num_bytes, comparison)
 
     def _maps_or_logits(self, net: nn.Cell, form: Form) -> nn.Cell:

@@ -5,7 +5,6 @@ recognised. Heads of attention leave no trace in names and shapes, with the exce
 networks that differ in nothing else cannot be told apart.
 """
 
-import inspect
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,13 +13,16 @@ from typing import Any
 from mindspore import nn
 
 from src.errors import UserError
-from src.models import get_variant, list_models
+from src.models import get_variant, list_models, resolve_arguments
 from src.models.pyramid_tnt import NUM_WORDS, STEM_STRIDE, PyramidTNT
 from src.models.t2t_tokens import SPLITS, STRIDE
 from src.models.t2t_vit import T2TViT, T2TViTDense
 from src.models.tnt import TNT
 
 Shapes = Mapping[str, tuple[int, ...]]
+
+WITHOUT_TRACE = ("inner_num_heads", "outer_num_heads", "inner_stride", "inner_heads", "sr_ratios", "num_heads")
+"""Constructor arguments that decide what a network computes, and of which names and shapes tell nothing, or not all."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ class Recognised:
                 f"the position table has {self.num_positions} entries, which form no square grid: give the height and "
                 "width of the images that the weights are for"
             )
-        strides = {TNT: _arguments(model, structure).get("patch_size"), PyramidTNT: STEM_STRIDE}
+        strides = {TNT: resolve_arguments(model, structure).get("patch_size"), PyramidTNT: STEM_STRIDE}
         return (side * strides.get(self.network, STRIDE),) * 2
 
     def __str__(self) -> str:
@@ -129,18 +131,10 @@ def differences(model: str, structure: Mapping[str, Any], found: Recognised) -> 
     network = get_variant(model).network
     if network is not found.network:
         return [f"another architecture, {network.__name__}"]
-    arguments = _arguments(model, structure)
+    arguments = resolve_arguments(model, structure)
     return [
         f"{key} {_show(arguments[key])}" for key, value in found.structure.items() if _plain(arguments[key]) != value
     ]
-
-
-def _arguments(model: str, structure: Mapping[str, Any]) -> dict[str, Any]:
-    """All arguments with which the network is built: the class's defaults, the variant's, and `structure`."""
-    variant = get_variant(model)
-    parameters = inspect.signature(variant.network.__init__).parameters.values()
-    defaults = {p.name: p.default for p in parameters if p.default is not inspect.Parameter.empty}
-    return {**defaults, **variant.structure, **structure}
 
 
 class _Weights:

@@ -24,16 +24,18 @@ import struct
 import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from src.errors import UserError
+from src.whole_file import target_of
 
 # Where training scripts put the weights; the first that is there is taken, so averaged (EMA) weights come first.
 WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model", "net")
+# What DataParallel and torch.compile put before every name, alone or one after the other.
+PREFIXES = ("module.", "_orig_mod.")
 
 # NumPy's name ("bfloat16" apart), PyTorch's storage class, safetensors' code.
 _TYPES = (
@@ -50,7 +52,8 @@ _TYPES = (
 )
 _STORAGES = {f"torch.{storage}": kind for kind, storage, _ in _TYPES}
 _SAFETENSORS = {code: kind for kind, _, code in _TYPES}
-# All that a pickle may name. Nothing is imported: `_Pickle._reduce` knows what the functions among these give.
+# All that a pickle may name. Nothing is imported: `_Pickle._reduce` knows what the functions among these give, and a
+# namespace, the options in checkpoints of timm's training script, becomes a `_Namespace`.
 _GLOBALS = {
     "collections.OrderedDict",
     "torch._utils._rebuild_tensor",
@@ -59,9 +62,13 @@ _GLOBALS = {
     "torch._utils._rebuild_parameter_with_state",
     "torch.Size",
     "torch.device",
+    "argparse.Namespace",
+    "copyreg._reconstructor",
+    "builtins.object",
     *_STORAGES,
     *(f"torch.{kind}" for kind, _, _ in _TYPES),
 }
+_PYTHON_2 = {"copy_reg": "copyreg", "__builtin__": "builtins"}  # modules that pickles of protocol 2 have by these names
 _MAGIC = 0x1950A86A20F9469CFC6C  # opens a legacy file
 _LEGACY_PROTOCOL = 1001
 
@@ -84,7 +91,7 @@ class WeightFile:
         tensors: name -> array, read-only; arrays of one storage share memory.
         wrapper: The entry the weights were taken from, such as "state_dict_ema"; None for a flat file.
         available: All entries that hold weights, the preferred first.
-        prefix_stripped: Whether every name began with "module." (DataParallel), which was removed.
+        removed_prefix: What every name began with and does no more, out of `PREFIXES`; "" for nothing.
         bfloat16: Names stored as bfloat16, which NumPy lacks; the arrays are float32 with exactly those values.
         ignored: What was left unread: epoch, optimizer, other wrappers, values that are no tensors.
     """
@@ -92,7 +99,7 @@ class WeightFile:
     tensors: dict[str, np.ndarray]
     wrapper: str | None
     available: list[str]
-    prefix_stripped: bool
+    removed_prefix: str
     bfloat16: list[str]
     ignored: list[str]
 
@@ -128,7 +135,7 @@ def write_safetensors(
     """Writes arrays as .safetensors, with the same values bit for bit; the file appears whole or not at all.
 
     Args:
-        path: The file; an existing one is replaced.
+        path: The file; an existing one is replaced, and so is what a link leads to.
         tensors: name -> array of float16/32/64, int8..int64, uint8 or bool, of any strides and byte order.
         metadata: Free text entries of the header.
 
@@ -148,11 +155,11 @@ def write_safetensors(
         span = [offset, offset := offset + tensor.nbytes]
         header[name] = {"dtype": codes[kind], "shape": tensor.shape, "data_offsets": span}
         arrays.append(tensor.astype(tensor.dtype.newbyteorder("<"), copy=False))
-    head = json.dumps(header, separators=(",", ":")).encode()
+    head = json.dumps(header, separators=(",", ":"), allow_nan=False).encode()
     head += b" " * (-len(head) % 8)
 
-    path = Path(path)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    target = target_of(path)
+    unfinished = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
         with open(unfinished, "wb") as file:
             file.write(struct.pack("<Q", len(head)) + head)
@@ -160,7 +167,7 @@ def write_safetensors(
                 file.write(array.tobytes())  # row-major, whatever the strides
             file.flush()
             os.fsync(file.fileno())
-        os.replace(unfinished, path)
+        os.replace(unfinished, target)
     except OSError as error:
         raise UserError(
             f"{path}: cannot be written: {error.strerror or error}; give a file in a folder that exists and has space"
@@ -188,13 +195,18 @@ def _read(file: BinaryIO, size: int, key: str | None) -> WeightFile:
     ignored = [_short(name) for name in chosen if name not in weights]
     if wrapper is not None:
         ignored += [_short(name) for name in content if name != wrapper]
-    prefix_stripped = all(name.startswith("module.") for name in weights)
-    if prefix_stripped:
-        weights = {name.removeprefix("module."): value for name, value in weights.items()}
+    removed_prefix = _common_prefix(weights)
+    weights = {name.removeprefix(removed_prefix): value for name, value in weights.items()}
     bfloat16 = [name for name, tensor in weights.items() if tensor.storage.kind == "bfloat16"]
-    return WeightFile(
-        _read_tensors(file, size, weights, blocks), wrapper, available, prefix_stripped, bfloat16, ignored
-    )
+    return WeightFile(_read_tensors(file, size, weights, blocks), wrapper, available, removed_prefix, bfloat16, ignored)
+
+
+def _common_prefix(names: Iterable[str]) -> str:
+    """The longest row of `PREFIXES` that all names begin with."""
+    prefix = ""
+    while longer := [prefix + each for each in PREFIXES if all(name.startswith(prefix + each) for name in names)]:
+        (prefix,) = longer
+    return prefix
 
 
 def _describe(head: bytes) -> str:
@@ -272,6 +284,13 @@ class _Block:
     stored: bool = True  # as it is: neither compressed nor encrypted
 
 
+@dataclass
+class _Namespace:
+    """An `argparse.Namespace`."""
+
+    attributes: dict[str, Any]
+
+
 class _Pickle:
     """Walks the opcodes that `torch.save` writes (protocols 2 to 5); others are damage, any exception."""
 
@@ -339,8 +358,13 @@ class _Pickle:
                 case "REDUCE":
                     function, args = stack.pop(-2), stack.pop()
                     stack.append(self._reduce(function, args))
-                case "BUILD":  # attributes of an OrderedDict, such as a state dict's _metadata: not needed
-                    stack.pop()
+                case "NEWOBJ":
+                    kind, args = stack.pop(-2), stack.pop()
+                    stack.append(self._new(kind, args))
+                case "BUILD":
+                    state = stack.pop()
+                    if isinstance(stack[-1], _Namespace):  # others, such as a state dict's _metadata, are not needed
+                        _update(stack[-1].attributes, self._attributes(state))
                 case _:
                     raise ValueError(f"the pickle has the opcode {opcode.name}")
         raise ValueError("the pickle has no end")
@@ -390,12 +414,29 @@ class _Pickle:
                 return shape
             case _Global("torch.device") as device, _:
                 return device
+            case _Global("copyreg._reconstructor"), (kind, _Global("builtins.object"), None):
+                return self._new(kind, ())
+            case _Global("argparse.Namespace"), ():
+                return self._new(function, args)
         raise ValueError("the pickle calls something that does not build a tensor")
+
+    def _new(self, kind: Any, args: Any) -> _Namespace:
+        if kind != _Global("argparse.Namespace") or args != ():
+            raise ValueError("the pickle makes something that is no namespace")
+        return _Namespace({})
+
+    def _attributes(self, state: Any) -> Iterable[tuple[Any, Any]]:
+        if type(state) is not dict:
+            raise ValueError("the pickle sets attributes that are no dict")
+        self._count(len(state))  # one dict may be set many times
+        return state.items()
 
 
 def _global(name: str, makes_the_whole: bool) -> _Global:
-    if name in _GLOBALS:
-        return _Global(name)
+    module, _, member = name.partition(".")
+    known = f"{_PYTHON_2.get(module, module)}.{member}"
+    if known in _GLOBALS:
+        return _Global(known)
     if makes_the_whole or name.startswith(("torch.nn.", "__torch__.")):
         raise UserError(
             f"expected a dict of tensors, but the file is one whole pickled object made by {_short(name)!r}, "

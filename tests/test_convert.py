@@ -242,15 +242,16 @@ def test_squeeze_and_excitation_is_told_by_the_weights(tmp_path, capsys):
     assert "tnt_s_patch16_224, se True, patch_size 8" in capsys.readouterr().out
 
 
-def test_published_variant_by_itself_with_class_names(tmp_path, capsys):
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])  # with and without a byte-order mark
+def test_published_variant_by_itself_with_class_names(encoding, tmp_path, capsys):
     """T2T-ViT-7 for grey images of 32 x 32 and five classes."""
     net = create_model("t2t_vit_7", num_classes=5, in_channels=1, image_size=32)
     path = write_zip(tmp_path / "a.pth", reference_weights(net))
-    (tmp_path / "names.txt").write_text("cat\n狗\nbird\ncat\na b\n", encoding="utf-8")
+    (tmp_path / "names.txt").write_text("cat\n狗\nbird\ncat\na b\n", encoding=encoding)
     run("--input", path, "--output", "a.ckpt", "--classes", "names.txt")
-    assert "t2t_vit_7: 5 classes, 1 channels, 32 x 32 pixels" in capsys.readouterr().out
+    assert "t2t_vit_7, num_heads 4: 5 classes, 1 channels, 32 x 32 pixels" in capsys.readouterr().out
     card = read_checkpoint("a.ckpt").card
-    assert card.model == "t2t_vit_7" and card.arguments == {}
+    assert card.model == "t2t_vit_7" and card.arguments == {"num_heads": 4}
     assert card.classes == ["cat", "狗", "bird", "cat", "a b"]
     assert card.mean == pytest.approx((0.449,), abs=1e-6) and card.in_channels == 1
 
@@ -297,8 +298,8 @@ def bad_files() -> dict[str, tuple[bytes, str]]:
         "text": (b"version https://git-lfs.github.com/spec/v1\n", "it is text"),
         "malicious": (zip_file(named("os.system") + b"(X\x04\0\0\0lstR", {}), "names one whole"),
         "options of a training script": (
-            zip_file(dict_of({"args": named("argparse.Namespace") + b")R"}), {}),
-            "its pickle names 'argparse.Namespace'",
+            zip_file(dict_of({"config": named("yacs.config.CfgNode") + b")R"}), {}),
+            "its pickle names 'yacs.config.CfgNode'",
         ),
         "another network": (zip_file(*pickled(resnet)), "another network (conv1.weight, fc.bias, ...)"),
         "names of several lines": (
@@ -383,11 +384,17 @@ def test_other_arguments_that_cannot_be_used(tmp_path, capfd):
         ([*given, "--classes", "latin.txt"], "it is not UTF-8 text"),
         ([*given, "--classes", "none.txt"], "none.txt: expected a text file"),
         ([*given, "--image_size", "1", "2", "3"], "--image_size: expected a side, or height and width"),
-        ([*given, "--image_size", "-8"], "--image_size: expected a side, or height and width"),
+        ([*given, "--image_size", "-8"], "--image_size: expected a whole number from 1 to 16384, got -8"),
+        ([*given, "--image_size", str(10**9)], "--image_size: expected a whole number from 1 to 16384, got 1000000000"),
+        ([*given, "--structure", "{a: &a [*a]}"], "line 1: expected an alias of something finished"),
+        ([*given, "--structure", "[" * 50000], "line 1: expected at most 20 levels of nesting"),
+        ([*given, "--structure", "{1: 2}"], "line 1: expected a name as key, got 1"),
+        ([*given, "--report", "x" * 5000], "argument --report: expected a path of 1 to 3500 bytes"),
+        ([*given, "--report", "a\udcff"], "argument --report: expected UTF-8 text without control characters"),
         ([*given, "--image_size", "33"], "TNT takes sides that are positive multiples of 8"),
         ([*given, "--old_image_size", "8", "16"], "outer_pos"),
         ([*given, "--structure", "[1, 2"], "--structure: expected something like"),
-        ([*given, "--structure", "{depth: x}"], "but tnt_s_patch16_224 has depth x"),
+        ([*given, "--structure", "{depth: x}"], "depth: expected a whole number from 1 to 1000, got 'x'"),
         ([*given, "--structure", "{num_classes: 3}"], "num_classes is told by the weights"),
         ([*given[:4], "--structure", "{depth: 3}"], "expected with the name of a variant"),
         (["--reverse", *given[:4]], "expected a name that ends in .safetensors"),

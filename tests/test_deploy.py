@@ -71,7 +71,7 @@ def test_the_launch_script_takes_the_arguments(kind, monkeypatch):
     options = parse_launch_options("script", argv, can_resume=True)
     assert (options.nnodes, options.node_rank, options.devices, options.master_port) == (3, 2, 4, 8118)
     assert options.master_addr == {"gpu": "job-0.job", "ascend": "job-host-0.job"}[kind]
-    config, own, name = parse_command_line("train.py", "", TrainOptions, options.arguments)
+    config, own, name, _ = parse_command_line("train.py", "", TrainOptions, options.arguments)
     assert config.device == {"gpu": "GPU", "ascend": "Ascend"}[kind]
     assert (config.data.root, config.output, name) == ("/data", "/runs", "tnt_s_patch16_224")
     assert own.resume == "auto" and not own.overwrite

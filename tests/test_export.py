@@ -167,6 +167,8 @@ def test_command_refuses_in_one_line_and_leaves_nothing(tmp_path, capfd):
     Path("cut.ckpt").write_bytes(content[: len(content) // 2])
     Path("file").write_text("")
     Path("folder.mindir").mkdir()
+    Path("link.mindir").symlink_to("elsewhere.mindir")
+    Path("y.mindir.json").symlink_to("elsewhere.json")
     before = sorted(tmp_path.rglob("*"))
     for options, expected in [
         (["--checkpoint", "none.ckpt"], "none.ckpt does not exist"),
@@ -178,9 +180,12 @@ def test_command_refuses_in_one_line_and_leaves_nothing(tmp_path, capfd):
         ),
         (["--checkpoint", "a.ckpt", "--file_format", "AIR"], "on Ascend only, not on CPU; use --file_format MINDIR"),
         (["--checkpoint", "a.ckpt", "--file_name", "folder.mindir"], "folder.mindir is a folder: give the name of"),
+        (["--checkpoint", "a.ckpt", "--file_name", "link"], "cannot write link.mindir: it is a link or no file"),
+        (["--checkpoint", "a.ckpt", "--file_name", "y"], "cannot write y.mindir.json: it is a link or no file"),
         (["--checkpoint", "a.ckpt", "--file_name", "x.air"], "x.air: the name of MINDIR files must end in .mindir"),
         (["--checkpoint", "a.ckpt", "--file_name", "file/x.mindir"], "cannot write file/x.mindir: Not a directory"),
-        (["--checkpoint", "a.ckpt", "--batch_size", "0"], "batch_size: expected at least 1, got 0"),
+        (["--checkpoint", "a.ckpt", "--batch_size", "0"], "batch_size is 0: expected from 1 to 65536"),
+        (["--checkpoint", "a.ckpt", "--batch_size", "65537"], "batch_size is 65537: expected from 1 to 65536"),
         (["--checkpoint", "a.ckpt", "--batch_size", "two"], "batch_size: expected int or null, got two"),
         (["--checkpoint", "a.ckpt", "--device", "GPU"], "device GPU is not available"),
         (["--checkpoint", "a.ckpt", "--precision", "half"], "precision: expected one of float32, float16, got 'half'"),
@@ -333,3 +338,9 @@ def test_audit_of_a_configuration(tmp_path, capsys):
     text = capsys.readouterr().out
     assert "LayerNormGrad" in text and "Left unknown for at least one of them: 0 of" in text
     assert [path.name for path in tmp_path.iterdir()] == ["tiny.yaml"]
+
+
+def test_a_batch_that_cannot_fit_is_refused_at_once(monkeypatch):
+    monkeypatch.setattr("src.memory.machine_memory", lambda: 10**7)
+    with pytest.raises(UserError, match="^60000 images of 3 channels and 4 x 4 pixels would take at least 0.0 GB"):
+        Exporter(create_toy(), TOY_CARD).write("a.mindir", Form(batch_size=60_000))

@@ -17,26 +17,33 @@ def write_pair(**changes):
     content = {
         "sha256": sha256_of(Path("x.mindir")),
         "model": CARD.to_dict(),
-        "input": {"shape": [None, 3, 32, 32], "dtype": "float32"},
+        "input": {"layout": "NCHW", "shape": [None, 3, 32, 32], "dtype": "float32", "normalized": True},
         "output": {"content": "logits"},
         "precision": "float32",
         "encryption": None,
         **changes,
     }
     Path("x.mindir.json").write_text(json.dumps(content))
+    return content
 
 
 def test_sidecar():
-    write_pair()
+    sha256 = write_pair()["sha256"]
     sidecar = read_sidecar("x.mindir")
-    assert sidecar == Sidecar(CARD, None, False, "float32", "logits", None)
+    assert sidecar == Sidecar(CARD, None, False, "float32", "logits", None, sha256)
     write_pair(
-        input={"shape": [4, 32, 32, 3], "dtype": "uint8"},
+        input={"layout": "NHWC", "shape": [4, 32, 32, 3], "dtype": "uint8", "normalized": False},
         output={"content": "feature maps"},
         precision="float16",
         encryption="AES-GCM",
     )
-    assert read_sidecar("x.mindir") == Sidecar(CARD, 4, True, "float16", "feature maps", "AES-GCM")
+    assert read_sidecar("x.mindir") == Sidecar(CARD, 4, True, "float16", "feature maps", "AES-GCM", sha256)
+
+
+def test_a_sidecar_with_a_byte_order_mark():
+    write_pair()
+    Path("x.mindir.json").write_bytes(b"\xef\xbb\xbf" + Path("x.mindir.json").read_bytes())
+    assert read_sidecar("x.mindir").card == CARD
 
 
 def test_key():
@@ -72,6 +79,97 @@ def test_damaged_sidecar(text):
     Path("x.mindir.json").write_text(text)
     with pytest.raises(UserError, match=r"x\.mindir\.json"):
         read_sidecar("x.mindir")
+
+
+INPUT = {"layout": "NCHW", "shape": [None, 3, 32, 32], "dtype": "float32", "normalized": True}
+
+
+def given(**changes):
+    return {"input": {**INPUT, **changes}}
+
+
+@pytest.mark.parametrize(
+    "changes,reason",
+    [
+        (given(shape=[0, 3, 32, 32]), "batch_size: expected a whole number from 1 to 65536, or null, got 0"),
+        (given(shape=[65537, 3, 32, 32]), "batch_size: expected .*, got 65537"),
+        (given(shape=[True, 3, 32, 32]), "batch_size: expected .*, got True"),
+        (given(shape=["4", 3, 32, 32]), "batch_size: expected .*, got '4'"),
+        (given(shape=[[[]], 3, 32, 32]), "batch_size: expected .*"),
+        (given(shape=[4, 3, 32, 64]), r"input.shape: expected \[batch, 3, 32, 32\], got \[4, 3, 32, 64\]"),
+        (given(shape=[]), r"input.shape: expected \[batch, 3, 32, 32\], got \[\]"),
+        (given(shape=None), "input.shape: expected .* got None"),
+        (given(dtype="uint8"), "layout, dtype and normalized of the input: expected .*'NCHW', 'float32', T"),
+        (given(layout=["NCHW"]), "layout, dtype and normalized of the input: expected "),
+        (given(normalized=False), "layout, dtype and normalized of the input: expected "),
+        ({"input": {"shape": [4, 3, 32, 32]}}, "expected input.layout, which is missing"),
+        ({"input": 5}, "expected input.layout, which is missing"),
+        ({"output": []}, "expected output.content, which is missing"),
+        ({"output": {"content": "pictures"}}, "content: expected logits or feature maps, got 'pictures'"),
+        ({"precision": "float64"}, "precision: expected one of float32, float16, got 'float64'"),
+        ({"precision": {}}, "precision: expected one of float32, float16, got {}"),
+        ({"encryption": "ROT13"}, "encryption: expected AES-GCM or null, got 'ROT13'"),
+        ({"encryption": False}, "encryption: expected AES-GCM or null, got False"),
+        ({"sha256": "0" * 63}, "sha256: expected 64 digits of 0-9 and a-f, got "),
+        ({"sha256": None}, "sha256: expected 64 digits of 0-9 and a-f, got None"),
+        ({"model": None}, "expected names and values, got None"),
+        ({"model": {**CARD.to_dict(), "crop_pct": 2}}, "crop_pct: expected a number from 0.1 to 1, got 2"),
+    ],
+)  # fmt: skip
+def test_sidecar_that_cannot_be_used(changes, reason):
+    write_pair(**changes)
+    with pytest.raises(UserError, match=rf"^x\.mindir\.json: its description of the network cannot be used: {reason}"):
+        read_sidecar("x.mindir")
+
+
+def test_batch_that_no_machine_holds():
+    card = {**CARD.to_dict(), "image_size": [4096, 4096]}
+    write_pair(model=card, input={**INPUT, "shape": [65536, 3, 4096, 4096]})
+    with pytest.raises(
+        UserError, match="used: batch_size 65536: images of 3 channels and 4096 x 4096 pixels would take "
+    ):
+        read_sidecar("x.mindir")
+
+
+@pytest.mark.parametrize(
+    "text,reason",
+    [
+        (b"\xff", "is damaged or was not written by export.py \\('utf-8' codec"),
+        (b"[" * 100_000, "is damaged or was not written by export.py \\(it is nested too deeply"),
+        (b'{"model": NaN}', "is damaged or was not written by export.py \\(NaN is not JSON"),
+        (b'{"model": 1, "model": 2}', "is damaged or was not written by export.py \\('model' comes twice"),
+        (b"9" * 5000, "is damaged or was not written by export.py "),
+        (b" " * 2**26 + b"5", "expected at most 67108864 bytes, got more"),
+    ],
+)
+def test_sidecar_that_is_no_json(text, reason):
+    write_pair()
+    Path("x.mindir.json").write_bytes(text)
+    with pytest.raises(UserError, match=reason) as found:
+        read_sidecar("x.mindir")
+    assert "\n" not in str(found.value)
+
+
+def test_sidecar_with_a_byte_order_mark():
+    """As editors on Windows leave it."""
+    write_pair()
+    path = Path("x.mindir.json")
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert read_sidecar("x.mindir").card == CARD
+
+
+def test_files_that_cannot_be_read(monkeypatch):
+    write_pair()
+
+    def fail(path):
+        raise PermissionError(13, "Permission denied", "x.mindir")
+
+    monkeypatch.setattr("src.exported_file.sha256_of", fail)
+    with pytest.raises(UserError, match="cannot read x.mindir: Permission denied") as found:
+        read_sidecar("x.mindir")
+    assert found.value.exit_code == 2
+    with pytest.raises(UserError, match="does not exist"):
+        read_sidecar("x/" * 3000)
 
 
 def test_file_of_another_export():

@@ -7,7 +7,7 @@ import pytest
 from src.errors import UserError
 from src.models import create_model
 from src.models.t2t_vit import T2TViT
-from src.recognition import check_variant, choose_variant, recognise
+from src.recognition import WITHOUT_TRACE, check_variant, choose_variant, recognise
 from tests.parity import FOLDER
 
 # reference case -> variant, side of the image, squeeze-and-excitation
@@ -155,3 +155,19 @@ def test_another_network():
 def test_numbers_of_blocks_are_counted_not_believed():
     shapes = shapes_of("t2t_vit_7") | {"blocks.99999999999999999999.norm1.weight": (256,)}
     assert recognise(shapes).structure["depth"] == 8
+
+
+def test_what_leaves_no_trace_in_shapes_is_known():
+    """Their change gives another network of the same names and shapes, so a conversion has to write them down."""
+    changes = {
+        "tnt_ti_patch16_224": {"inner_num_heads": 1, "outer_num_heads": 1, "inner_stride": 4},
+        "ptnt_ti_patch16_192": {"inner_heads": (1, 1, 1, 1), "sr_ratios": (4, 2, 1, 1)},
+        "t2t_vit_7": {"num_heads": 1},
+        "t2t_vit_dense": {"num_heads": 1},
+    }
+    for model, change in changes.items():
+        assert set(change) <= set(WITHOUT_TRACE)
+        one, other = (
+            {p.name: p.shape for p in create_model(model, **arguments).get_parameters()} for arguments in ({}, change)
+        )
+        assert one == other

@@ -1,9 +1,12 @@
 """Files of PyTorch 2.13 (tests/torch_files) and files written here byte by byte: values, wrappers, hostile files."""
 
+import argparse
+import copyreg
 import io
 import json
 import os
 import pickle
+import re
 import struct
 import subprocess
 import sys
@@ -18,6 +21,7 @@ import safetensors.numpy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from src import torch_file
 from src.errors import UserError
 from src.torch_file import read_weights, write_safetensors
 
@@ -144,14 +148,14 @@ def test_every_type_and_layout_that_pytorch_wrote(ending):
         np.testing.assert_array_equal(array, expected[name], err_msg=name, strict=True)
         assert array.flags.c_contiguous
     assert (weights.wrapper, weights.available, weights.ignored) == (None, [], [])
-    assert weights.bfloat16 == ["bfloat16"] and not weights.prefix_stripped
+    assert weights.bfloat16 == ["bfloat16"] and weights.removed_prefix == ""
 
 
 @pytest.mark.parametrize("ending", BOTH_FORMATS)
 def test_training_checkpoint_gives_the_averaged_weights(ending):
     weights = read_weights(FOLDER / f"checkpoint_{ending}")
     assert weights.wrapper == "state_dict_ema" and weights.available == ["state_dict_ema", "state_dict"]
-    assert weights.prefix_stripped
+    assert weights.removed_prefix == "module."
     assert weights.ignored == "epoch arch state_dict optimizer version metric shape dtype device".split()
     np.testing.assert_array_equal(weights.tensors["0.weight"], [[0, 0.5], [1, 1.5], [2, 2.5]])
     assert weights.tensors["1.num_batches_tracked"].dtype == np.int64
@@ -233,9 +237,84 @@ def test_key_of_a_flat_file(read):
 
 def test_prefix_is_stripped_only_where_every_name_has_it(read):
     mixed = read(zip_file(dict_of({"module.a": vector(), "b": vector()}), THREE))
-    assert list(mixed.tensors) == ["module.a", "b"] and not mixed.prefix_stripped
+    assert list(mixed.tensors) == ["module.a", "b"] and mixed.removed_prefix == ""
     every = read(zip_file(dict_of({"module.a": vector(), "module.b": vector(), "epoch": number(1)}), THREE))
-    assert list(every.tensors) == ["a", "b"] and every.prefix_stripped and every.ignored == ["epoch"]
+    assert list(every.tensors) == ["a", "b"] and every.removed_prefix == "module." and every.ignored == ["epoch"]
+    partly = read(zip_file(dict_of({"module._orig_mod.a": vector(), "module.b": vector()}), THREE))
+    assert list(partly.tensors) == ["_orig_mod.a", "b"] and partly.removed_prefix == "module."
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module."])
+def test_prefixes_of_data_parallel_and_compile(prefix, read):
+    weights = read(
+        zip_file(dict_of({"state_dict": dict_of({f"{prefix}module_a": vector(), f"{prefix}b": vector()})}), THREE)
+    )
+    assert list(weights.tensors) == ["module_a", "b"] and weights.removed_prefix == prefix
+
+
+# --- options of a training script beside the weights ---
+
+
+class AsOlderPythonsDo(pickle.Pickler):
+    """Writes a namespace as protocols 0 and 1 have it, by `copyreg._reconstructor`."""
+
+    def reducer_override(self, value):
+        if type(value) is argparse.Namespace:
+            return copyreg._reconstructor, (argparse.Namespace, object, None), vars(value)
+        return NotImplemented
+
+
+def with_options(protocol: int, kind: type = pickle.Pickler) -> bytes:
+    """A checkpoint whose options Python itself pickled; the weights are put in their place as text."""
+    options = argparse.Namespace(model="tnt", lr=5e-4, epochs=300, aug=None, amp=True, mean=(0.5, 0.5), opt={"eps": 1})
+    options.betas = [0.9, argparse.Namespace(inner=1)]
+    file = io.BytesIO()
+    kind(file, protocol).dump({"args": options, "state_dict": {"w": "weight"}, "again": options})
+    weight = [b"X\x06\x00\x00\x00weight", b"\x8c\x06weight"][protocol > 3]
+    data = re.sub(rb"(?s)\x95.{8}", b"", file.getvalue()) if protocol > 3 else file.getvalue()  # sizes of frames
+    assert data.count(weight) == 1
+    return data[2:-1].replace(weight, vector())
+
+
+@pytest.mark.parametrize("kind", [pickle.Pickler, AsOlderPythonsDo])
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+@WRITERS
+def test_options_are_plain_data(read, write, protocol, kind):
+    data = write(with_options(protocol, kind), THREE)
+    assert b"argparse" in data and (b"_reconstructor" in data) == (kind is AsOlderPythonsDo)
+    with nothing_executed():
+        weights = read(data)
+    assert weights.wrapper == "state_dict" and weights.ignored == ["args", "again"]
+    np.testing.assert_array_equal(weights.tensors["w"], [1, 2, 3])
+
+
+def test_attributes_of_options():
+    content = torch_file._Pickle(b"\x80\x02" + with_options(2) + b".").load()
+    attributes = content["args"].attributes
+    assert list(attributes) == "model lr epochs aug amp mean opt betas".split() and content["again"] is content["args"]
+    assert (attributes["lr"], attributes["aug"], attributes["mean"]) == (5e-4, None, (0.5, 0.5))
+    assert attributes["betas"][1].attributes == {"inner": 1}
+
+
+def test_options_alone_are_no_weights(read):
+    message = refused(read, zip_file(pickle.dumps(argparse.Namespace(a=1), 2)[2:-1], {}))
+    assert "expected a dict of tensors, got a namespace" in message
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        named("argparse.Namespace") + b"K\x01\x85\x81",  # made with an argument
+        named("collections.OrderedDict") + b")\x81",  # another class
+        named("copyreg._reconstructor") + named("collections.OrderedDict") + named("builtins.object") + b"N\x87R",
+        named("builtins.object") + b")R",
+        named("argparse.Namespace") + b")\x81K\x01b",  # attributes that are no dict
+        named("argparse.Namespace") + b")\x81" + text("a") + b"K\x01s",  # an item of a namespace
+    ],
+)
+@WRITERS
+def test_options_of_another_form_are_damage(read, write, args):
+    assert "damaged" in refused(read, write(dict_of({"args": args, "state_dict": dict_of({"w": vector()})}), THREE))
 
 
 def test_arrays_cannot_be_changed():
@@ -279,7 +358,8 @@ def test_safetensors_byte_by_byte(read):
         "module.one": {"dtype": "BOOL", "shape": [], "data_offsets": [12, 13]},
     }
     weights = read(safetensors_file(header, struct.pack("<2i2H?", 5, -6, 0x3F80, 0xC020, True)))
-    assert list(weights.tensors) == ["b", "a", "none", "one"] and weights.bfloat16 == ["b"] and weights.prefix_stripped
+    assert list(weights.tensors) == ["b", "a", "none", "one"] and weights.bfloat16 == ["b"]
+    assert weights.removed_prefix == "module."
     np.testing.assert_array_equal(weights.tensors["a"], np.array([[5, -6]], np.int32), strict=True)
     np.testing.assert_array_equal(weights.tensors["b"], np.array([1, -2.5], np.float32), strict=True)
     np.testing.assert_array_equal(weights.tensors["none"], np.zeros((0, 5), np.float32), strict=True)
@@ -484,7 +564,7 @@ def test_the_audit_sees_what_pickle_would_do():
 
 
 @pytest.mark.parametrize(
-    "name", ["argparse.Namespace", "numpy.core.multiarray.scalar", "torch._utils._rebuild_qtensor", "os.x\x1b[2J"]
+    "name", ["types.SimpleNamespace", "numpy.core.multiarray.scalar", "torch._utils._rebuild_qtensor", "os.x\x1b[2J"]
 )
 @WRITERS
 def test_any_other_global_is_refused_by_name(read, write, name):

@@ -1,7 +1,8 @@
 """Images on their way to the network: sources, transforms and loaders. NumPy and Pillow only, no MindSpore.
 
-A source is anything with `len(source)`, `source[index] -> (RGB Pillow image, int label)`, `source.label(index)` and
-`source.classes` (names in label order).
+A source is anything with `len(source)`, `source[index] -> (RGB Pillow image, int label)`, `source.label(index)`,
+`source.describe(index)` (the image's name in messages), `source.fingerprint()` (by which hosts tell whether they read
+the same) and `source.classes` (names in label order).
 """
 
 from collections.abc import Callable

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from src.data.fingerprint import fingerprint
 from src.errors import UserError
 
 SIDE = 32
@@ -75,6 +76,7 @@ class Cifar:
     def __init__(self, root: str | Path, split: str, num_classes: int) -> None:
         if split not in ("train", "val"):
             raise UserError(f"unknown split {split!r}: expected 'train' or 'val'")
+        self._split = split
         folder, archive = _find(Path(root), num_classes)
         self.classes = _read(folder / archive.names, _read_names, num_classes, f"{num_classes} class names")
         count = "50,000" if num_classes == 100 and split == "train" else "10,000"
@@ -94,6 +96,12 @@ class Cifar:
 
     def label(self, index: int) -> int:
         return int(self._labels[index])
+
+    def describe(self, index: int) -> str:
+        return f"image {index} of the split {self._split}, counted from 0"
+
+    def fingerprint(self) -> str:
+        return fingerprint((), self._labels)
 
 
 def _find(root: Path, num_classes: int) -> tuple[Path, Archive]:
@@ -128,7 +136,7 @@ def _read(path: Path, read: Callable[[Path, int], Any], num_classes: int, offici
 
 def _read_names(path: Path, num_classes: int) -> list[str]:
     if path.suffix == ".txt":
-        names = path.read_text(encoding="ascii").split()
+        names = path.read_text(encoding="utf-8-sig").split()
     else:
         key = b"label_names" if num_classes == 10 else b"fine_label_names"
         names = [name.decode("ascii") for name in _load_pickle(path)[key]]

@@ -7,6 +7,7 @@ The split is ours and fixed: 1,437 training and 360 validation images.
 import numpy as np
 from PIL import Image
 
+from src.data.fingerprint import fingerprint
 from src.errors import UserError
 
 NUM_VAL = 360
@@ -57,6 +58,7 @@ class Digits:
         in_val = np.zeros(len(digits.target), dtype=bool)
         in_val[val_indices(digits.target)] = True
         chosen = in_val if split == "val" else ~in_val
+        self._split = split
         self._pixels = ((digits.images[chosen].astype(np.int64) * 255 + 8) // 16).astype(np.uint8)  # (n, 8, 8)
         self._labels = digits.target[chosen]
 
@@ -68,3 +70,9 @@ class Digits:
 
     def label(self, index: int) -> int:
         return int(self._labels[index])
+
+    def describe(self, index: int) -> str:
+        return f"image {index} of the split {self._split}, counted from 0"
+
+    def fingerprint(self) -> str:
+        return fingerprint((), self._labels)

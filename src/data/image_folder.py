@@ -3,7 +3,8 @@
 Labels number the sorted class names (by code point). The classes are those of train/, also for val/, which may lack
 some of them; only where there is no train/ at all, val/ brings its own (so that a validation set can be evaluated
 alone). Images are the files with an ending that Pillow reads, in upper or lower case, in a class folder or below it;
-links are followed. All other files, and whatever is hidden (name with a leading dot), are named in `ignored`.
+links are followed. All other files, and whatever is hidden (name with a leading dot), are named in `ignored`, and so
+are named pipes, sockets and devices, which are never opened.
 """
 
 import os
@@ -12,6 +13,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from src.data.fingerprint import fingerprint
 from src.data.read_image import image_endings, read_image
 from src.errors import UserError
 
@@ -60,8 +62,8 @@ class ImageFolder:
         empty = []
         for name in own_classes:
             before = len(self._images)
-            for file in _files(folder, name, ()):
-                (self._images if _is_image(file, endings) else self.ignored).append(file)
+            for file, is_image in _files(folder, name, endings, ()):
+                (self._images if is_image else self.ignored).append(file)
             num_images = len(self._images) - before
             self._labels += [label_of[name]] * num_images
             if num_images == 0:
@@ -84,6 +86,12 @@ class ImageFolder:
     def label(self, index: int) -> int:
         return self._labels[index]
 
+    def describe(self, index: int) -> str:
+        return str(self.path(index))
+
+    def fingerprint(self) -> str:
+        return fingerprint(self._images, self._labels)
+
     def describe_ignored(self) -> str | None:
         """One line that names what is left out, None where that is nothing."""
         if not self.ignored:
@@ -96,29 +104,32 @@ def _class_folders(folder: Path) -> tuple[list[str], list[str]]:
     """Sorted class names, and the other entries of a split's folder."""
     classes, ignored = [], []
     for entry in _entries(folder):
-        if entry.is_dir() and not entry.name.startswith("."):
+        if _is_dir(entry) and not entry.name.startswith("."):
             classes.append(entry.name)
         else:
-            ignored.append(entry.name + "/" * entry.is_dir())
+            ignored.append(entry.name + "/" * _is_dir(entry))
     if not classes:
         files = f"{len(ignored)} other entries ({_some(ignored)})" if ignored else "nothing at all"
         raise UserError(f"{folder} has no class folders but {files}; {LAYOUT}")
     return classes, ignored
 
 
-def _files(folder: Path, inside: str, parents: tuple[str, ...]) -> Iterator[str]:
-    """Files below folder/inside, sorted, relative to `folder`; `parents` are real paths, against circular links."""
+def _files(folder: Path, inside: str, endings: frozenset[str], parents: tuple[str, ...]) -> Iterator[tuple[str, bool]]:
+    """What lies below folder/inside, sorted, relative to `folder`, and whether it counts as an image.
+
+    `parents` are real paths, against circular links.
+    """
     real = os.path.realpath(folder / inside)
     if real in parents:
         return
     for entry in _entries(folder / inside):
         name = f"{inside}/{entry.name}"
-        if not entry.is_dir():
-            yield name
+        if not _is_dir(entry):
+            yield name, _is_image(entry, endings)
         elif entry.name.startswith("."):
-            yield name + "/"
+            yield name + "/", False
         else:
-            yield from _files(folder, name, (*parents, real))
+            yield from _files(folder, name, endings, (*parents, real))
 
 
 def _entries(folder: Path) -> list[os.DirEntry]:
@@ -129,9 +140,21 @@ def _entries(folder: Path) -> list[os.DirEntry]:
         raise UserError(f"cannot list folder {folder}: {error.strerror}; check its permissions") from error
 
 
-def _is_image(file: str, endings: frozenset[str]) -> bool:
-    name = os.path.basename(file)
-    return not name.startswith(".") and os.path.splitext(name)[1].lower() in endings
+def _is_image(entry: os.DirEntry, endings: frozenset[str]) -> bool:
+    """By its name and kind. A link that leads nowhere is an image that cannot be read, which is told when it is."""
+    if entry.name.startswith(".") or os.path.splitext(entry.name)[1].lower() not in endings:
+        return False
+    try:
+        return entry.is_file() or not os.path.exists(entry.path)
+    except OSError:  # a link in a circle, or into a folder that may not be entered
+        return True
+
+
+def _is_dir(entry: os.DirEntry) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
 
 
 def _some(names: list[str], shown: int = 5) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from src.data.fingerprint import fingerprint
 from src.data.read_image import read_image
 from src.errors import UserError
 
@@ -55,3 +56,9 @@ class ListedImages:
 
     def label(self, index: int) -> int:
         return self._labels[index]
+
+    def describe(self, index: int) -> str:
+        return str(self.path(index))
+
+    def fingerprint(self) -> str:
+        return fingerprint(self._images, self._labels)

@@ -36,6 +36,16 @@ class Dataset(Protocol):
         """Raises UserError, which names the image, where it cannot be read."""
         ...
 
+    def label(self, index: int) -> int: ...
+
+    def describe(self, index: int) -> str:
+        """The image's name in messages."""
+        ...
+
+    def fingerprint(self) -> str:
+        """See `src.data.fingerprint`."""
+        ...
+
 
 class _Loader:
     """What both loaders have: batches that are made ahead, and the attributes that tell how it went."""
@@ -240,7 +250,9 @@ class EvalLoader(_Loader):
     until the next batch is asked for.
 
     Attributes:
+        dataset: where the images come from.
         bad_images: index in the data set -> why it cannot be read, of the images that were skipped so far.
+        indices: in the data set, of the images that count in the batch that was yielded last.
         seconds_waited: for batches that were not ready, in all.
 
     Args:
@@ -283,7 +295,8 @@ class EvalLoader(_Loader):
         super().__init__(
             _EvalWork(fields, dataset, transform, _is_skipping(on_bad_image)), dataset, workers, batch_size
         )
-        self._indices = np.arange(rank, len(dataset), num_ranks)
+        self.dataset, self.indices = dataset, np.zeros(0, np.int64)
+        self._own = np.arange(rank, len(dataset), num_ranks)
         self._num_batches = -(-len(dataset) // (num_ranks * batch_size))
         self._batch_size = batch_size
 
@@ -294,6 +307,7 @@ class EvalLoader(_Loader):
         processes = self._start_workers()
         try:
             for batch in self._batches(self._plans(), processes):
+                self.indices = batch["indices"][batch["is_read"]]
                 yield _fill_up(batch)
         finally:
             if processes is not None:
@@ -301,7 +315,7 @@ class EvalLoader(_Loader):
 
     def _plans(self) -> Iterator[BatchPlan]:
         for batch in range(self._num_batches):
-            indices = self._indices[batch * self._batch_size : (batch + 1) * self._batch_size]
+            indices = self._own[batch * self._batch_size : (batch + 1) * self._batch_size]
             given = {"indices": np.zeros(self._batch_size, np.int64), "is_read": np.zeros(self._batch_size, np.bool_)}
             given["indices"][: len(indices)] = indices
             yield BatchPlan(given, [(position, position + 1) for position in range(len(indices))])

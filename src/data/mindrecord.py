@@ -13,7 +13,6 @@ its length.
 """
 
 import io
-import json
 import os
 import sqlite3
 from bisect import bisect_right
@@ -27,8 +26,10 @@ from urllib.parse import quote
 import numpy as np
 from PIL import Image
 
+from src.data.fingerprint import fingerprint
 from src.data.read_image import decode_image
 from src.errors import UserError
+from src.json_file import from_json
 
 MANIFEST = "mindrecord.json"
 FORMAT = 1
@@ -83,7 +84,7 @@ class Manifest:
         """None where `root` has no such file; UserError where it is damaged or of another version."""
         path = root / MANIFEST
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = from_json(path.read_text(encoding="utf-8-sig"))
             version = content["format"]
             splits = {split: [Shard(**shard) for shard in content["splits"][split]] for split in ("train", "val")}
             manifest = cls(content["classes"], splits)
@@ -143,7 +144,7 @@ class MindRecord:
                     root / shard.file, f"its index has {len(indices[-1].labels)} images instead of {shard.images}"
                 )
         self.classes = manifest.classes
-        self._split = split
+        self._split, self._sources = split, [shard.source for shard in shards]
         self._paths = [root / shard.file for shard in shards]
         self._ends = list(accumulate(shard.images for shard in shards))
         self._labels = np.concatenate([index.labels for index in indices])
@@ -163,6 +164,9 @@ class MindRecord:
 
     def label(self, index: int) -> int:
         return int(self._labels[index])
+
+    def fingerprint(self) -> str:
+        return fingerprint(self._sources, self._labels)
 
     def read(self, index: int) -> bytes:
         """The original image file."""
@@ -195,7 +199,7 @@ def read_index(path: Path) -> Index:
     """
     try:
         with open(path, "rb") as file:
-            header = json.loads(file.read(int.from_bytes(file.read(LENGTH_BYTES), "little")))
+            header = from_json(file.read(int.from_bytes(file.read(LENGTH_BYTES), "little")).decode("utf-8"))
         header_size, page_size = int(header["header_size"]), int(header["page_size"])
     except OSError as error:
         raise _unusable(path, error.strerror or str(error)) from error

@@ -50,7 +50,7 @@ def _read_list(path: Path, count: str, names: dict[int, str]) -> list[tuple[str,
     """File name and label of each image of a list; puts the class names into `names`, by their number."""
     official = f"annotations.tar.gz has there {count} lines such as 'Abyssinian_100 1 1 1': unpack it again"
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}; {official}") from error
     except UnicodeDecodeError as error:

@@ -31,7 +31,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from src.errors import TemporaryError, UserError
+from src.errors import TemporaryError, UserError, show_warnings_in_one_line
 
 Arrays = dict[str, np.ndarray]
 Fields = dict[str, tuple[tuple[int, ...], type]]
@@ -201,6 +201,7 @@ class SharedBatches:
 
 def run_worker(start: dict[str, Any]) -> None:
     """The life of a worker process."""
+    show_warnings_in_one_line()
     with mmap.mmap(start["work"], 0) as pickled:
         work = pickle.loads(pickled)
     os.close(start["work"])

@@ -1,16 +1,17 @@
 """From a configuration to the data, the network and its description."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any
 
 from mindspore import Tensor, nn, ops
 
-from src.config import Config
+from src.config import Config, ModelConfig
 from src.data import open_dataset
 from src.data.image_folder import ImageFolder
 from src.data.loader import Dataset, EvalLoader, TrainLoader
 from src.ema import Ema
+from src.engine.batch_memory import check_batch_fits
 from src.engine.compiler_cache import CompilerCache
 from src.engine.device import current_device
 from src.engine.distribution import AverageOverRanks, Ranks
@@ -40,24 +41,12 @@ def create_card(config: Config, classes: Sequence[str]) -> ModelCard:
     model, variant = config.model, get_variant(config.model.name)
     if model.num_classes not in (None, len(classes)):
         raise UserError(f"model.num_classes is {model.num_classes}, but the data has {len(classes)} classes")
-    own_keys = {
-        "num_classes",
-        "image_size",
-        "in_channels",
-        "drop_rate",
-        "attn_drop_rate",
-        "drop_path_rate",
-        "se",
-        "batch_norm",
-    }
-    for key in sorted(own_keys & set(model.structure)):
-        raise UserError(f"model.structure.{key}: give it as model.{key}")
     mean, std = variant.mean, variant.std
     if model.in_channels != len(mean):
         mean, std = ((sum(v) / len(v),) * model.in_channels for v in (mean, std))
     return ModelCard(
         model=model.name,
-        arguments={**({"se": True} if model.se else {}), **model.structure},
+        arguments=network_arguments(model),
         classes=list(classes),
         image_size=to_sides(model.image_size or variant.image_size),
         in_channels=model.in_channels,
@@ -65,6 +54,17 @@ def create_card(config: Config, classes: Sequence[str]) -> ModelCard:
         std=std,
         crop_pct=config.data.crop_pct,
     )
+
+
+def network_arguments(model: ModelConfig) -> dict[str, Any]:
+    """The constructor arguments with which `model` makes its variant another network.
+
+    Raises:
+        UserError: `model.structure` holds what is a key of its own.
+    """
+    for key in sorted({field.name for field in fields(ModelConfig)} & set(model.structure)):
+        raise UserError(f"model.structure.{key}: give it as model.{key}")
+    return {**({"se": True} if model.se else {}), **model.structure}
 
 
 def create_training_network(config: Config, card: ModelCard) -> nn.Cell:
@@ -189,6 +189,7 @@ def create_train_loader(config: Config, card: ModelCard, dataset: Dataset, ranks
 
 def create_eval_loader(config: Config, card: ModelCard, dataset: Dataset, ranks: Ranks) -> EvalLoader:
     """Every image of `dataset` once over all ranks."""
+    check_batch_fits(card, config.train.batch_size)
     return EvalLoader(
         dataset,
         image_size=card.image_size,

@@ -22,11 +22,11 @@ import mindspore as ms
 from mindspore import Tensor, nn
 
 from src.engine.distribution import Ranks
+from src.engine.environment import source_digest
 from src.errors import UserError
 from src.file_lock import file_lock
 from src.whole_file import write_whole
 
-_SOURCES = Path(__file__).resolve().parent.parent
 _SEAL = "seal.json"
 _NO_START_SCRIPT = (OSError, SyntaxError, ImportError)
 """What MindSpore raises where it cannot read the script that Python was started with, as it does for its cache: there
@@ -95,13 +95,13 @@ class CompilerCache:
         finally:
             ms.set_context(enable_compile_cache=False)
         before, files = files, _checksums(path)
-        write_whole(path / _SEAL, json.dumps({"key": key, "files": files}, indent=2) + "\n")
+        write_whole(path / _SEAL, json.dumps({"key": key, "files": files}, indent=2, allow_nan=False) + "\n")
         return bool(before) and files == before
 
     def _key(self, cell: nn.Cell, inputs: tuple[Tensor, ...]) -> str:
         parameters = [(p.name, p.shape, str(p.dtype), p.requires_grad) for p in cell.get_parameters()]
         parts = (
-            {"mindspore": ms.__version__, "python": platform.python_version(), "sources": _digest_of_sources()},
+            {"mindspore": ms.__version__, "python": platform.python_version(), "sources": source_digest()},
             {"device": ms.get_context("device_target"), "ranks": [self.ranks.rank, self.ranks.count]},
             self.settings,
             [self.graph, cell.training],
@@ -109,13 +109,6 @@ class CompilerCache:
             [(x.shape, str(x.dtype)) for x in inputs],
         )
         return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
-
-
-def _digest_of_sources() -> str:
-    digest = hashlib.sha256()
-    for path in sorted(_SOURCES.rglob("*.py")):
-        digest.update(f"{path.relative_to(_SOURCES)}\0".encode() + path.read_bytes())
-    return digest.hexdigest()
 
 
 def _take_seal(path: Path) -> dict[str, Any] | None:

@@ -14,8 +14,8 @@ from src.convert import LoadReport, load_reference_weights, reference_weights
 from src.engine.build import create_card
 from src.errors import UserError
 from src.model_card import ModelCard
-from src.models import get_variant
-from src.recognition import check_variant, choose_variant, recognise
+from src.models import get_variant, resolve_arguments
+from src.recognition import WITHOUT_TRACE, check_variant, choose_variant, recognise
 from src.resize_weights import resize_weights
 from src.timm_names import from_timm, is_timm
 from src.torch_file import WeightFile, read_weights, write_safetensors
@@ -53,8 +53,8 @@ class Conversion:
         if file.wrapper is not None:
             others = ", ".join(name for name in file.available if name != file.wrapper)
             lines[0] += f", those of {file.wrapper!r}" + (f" (also there: {others})" if others else "")
-        if file.prefix_stripped:
-            lines[0] += "; 'module.' removed from every name"
+        if file.removed_prefix:
+            lines[0] += f"; {file.removed_prefix!r} removed from every name"
         if file.ignored:
             lines.append(f"left unread: {', '.join(file.ignored)}")
         arguments = "".join(f", {key} {value}" for key, value in card.arguments.items())
@@ -141,14 +141,15 @@ def convert_file(
         num_classes = found.num_classes or 1000  # a missing head is reported when the weights are loaded
         if classes is not None and len(classes) != num_classes:
             raise UserError(f"the head has {num_classes} classes, but {len(classes)} names were given")
-        variant = get_variant(model)
+        variant, arguments = get_variant(model), resolve_arguments(model, structure)
+        without_trace = {key: arguments[key] for key in WITHOUT_TRACE if key in arguments}
         config = Config(
             model=ModelConfig(
                 name=model,
                 in_channels=found.in_channels or len(variant.mean),
                 image_size=image_size or old_image_size,
                 se=found.se,
-                structure=structure,
+                structure=structure | without_trace,
             ),
             data=DataConfig(crop_pct=variant.crop_pct),
         )
@@ -186,7 +187,7 @@ def read_class_names(path: Path) -> list[str]:
         UserError: it cannot be read, is empty, or has an empty line.
     """
     try:
-        names = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+        names = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise UserError(f"{path}: expected a text file with one class name a line: {reason}") from error

@@ -1,9 +1,11 @@
 """Predictions drawn on copies of the images: below each a panel with labels, bars and probabilities.
 
 Copies are PNG files in a folder of their own. They lie in it as the images lie in the nearest folder above all of them,
-so that images of one name stay apart, and have names of their own, so that no image is ever written over.
+so that images of one name stay apart, and have names of their own, so that no image is ever written over. Where such a
+name would be too long for a file, its end is replaced by a digest.
 """
 
+import hashlib
 import os
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -14,8 +16,9 @@ from PIL import Image, ImageDraw, ImageFont
 
 from src.data.read_image import read_image
 from src.engine.prediction import Prediction
-from src.engine.prediction_table import printable
 from src.errors import UserError
+from src.output_file import LONGEST_NAME
+from src.printable import printable
 from src.whole_file import write_whole
 
 ENDING = ".prediction.png"
@@ -150,4 +153,14 @@ def _count_letters(font: ImageFont.FreeTypeFont, letters: Iterable[str]) -> int:
 
 def _names(folder: Path, files: Sequence[Path]) -> dict[Path, Path]:
     above = os.path.commonpath([os.path.abspath(file.parent) for file in files])
-    return {file: folder / (os.path.relpath(os.path.abspath(file), above) + ENDING) for file in files}
+    targets = (Path(folder, os.path.relpath(os.path.abspath(file), above)) for file in files)
+    return {file: target.with_name(_name(target.name)) for file, target in zip(files, targets, strict=True)}
+
+
+def _name(image: str) -> str:
+    encoded = os.fsencode(image)
+    if len(encoded) + len(ENDING) <= LONGEST_NAME:
+        return image + ENDING
+    digest = hashlib.sha256(encoded).hexdigest()[:16]
+    kept = encoded[: LONGEST_NAME - len(ENDING) - len(digest) - 1].decode("utf-8", "ignore")
+    return f"{kept}~{digest}{ENDING}"

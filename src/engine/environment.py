@@ -1,5 +1,6 @@
 """What a run ran on and with, for its record."""
 
+import hashlib
 import os
 import platform
 import subprocess
@@ -7,7 +8,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-_PACKAGES = ("mindspore", "numpy", "pillow", "pyyaml", "jsonargparse", "scikit-learn", "matplotlib", "tqdm")
+_SOURCES = Path(__file__).resolve().parent.parent
+_PACKAGES = ("mindspore", "numpy", "pillow", "pyyaml", "scikit-learn", "matplotlib", "tqdm")
 
 
 def describe_environment(device: str) -> dict[str, Any]:
@@ -20,6 +22,14 @@ def describe_environment(device: str) -> dict[str, Any]:
         "cpu_count": os.cpu_count(),
         "source_revision": _source_revision(),
     }
+
+
+def source_digest() -> str:
+    """SHA-256 of this project's Python files."""
+    digest = hashlib.sha256()
+    for path in sorted(_SOURCES.rglob("*.py")):
+        digest.update(f"{path.relative_to(_SOURCES)}\0".encode() + path.read_bytes())
+    return digest.hexdigest()
 
 
 def _version(package: str) -> str | None:

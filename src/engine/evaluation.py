@@ -1,14 +1,19 @@
 """Accuracy and loss over a whole split."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
 import mindspore as ms
 import numpy as np
 from mindspore import nn
 
+from src.data.loader import EvalLoader
 from src.engine.progress import Progress
 from src.errors import UserError
+
+
+class NotFiniteError(UserError):
+    """A network's outputs hold infinities or NaN, which no score can be made of."""
 
 
 @dataclass(frozen=True)
@@ -39,10 +44,17 @@ class ScoreCounter:
 
     def __init__(self):
         self.loss, self.top1, self.top5, self.images = 0.0, 0, 0, 0
+        self.not_finite: list[int] = []  # indices in the data set
 
-    def add(self, logits: np.ndarray, labels: np.ndarray) -> None:
-        """Logits (B, K) and labels (B,) of images that count. Among equal logits the lower class index is first."""
-        logits = logits.astype(np.float64)
+    def add(self, logits: np.ndarray, labels: np.ndarray, indices: np.ndarray) -> None:
+        """Logits (B, K), labels (B,) and the indices (B,) in the data set of images that count.
+
+        Among equal logits the lower class index is first. An image whose logits are not all finite counts nowhere, and
+        is noted.
+        """
+        finite = np.isfinite(logits).all(axis=1)
+        self.not_finite += indices[~finite].tolist()
+        logits, labels = logits[finite].astype(np.float64), labels[finite]
         shifted = logits - logits.max(axis=1, keepdims=True)
         log_sum = np.log(np.exp(shifted).sum(axis=1))
         rows = np.arange(len(labels))
@@ -52,17 +64,30 @@ class ScoreCounter:
         self.top5 += int((order[:, :5] == labels[:, None]).any(axis=1).sum())
         self.images += len(labels)
 
-    def scores(self, gather: Callable[[Sequence[float]], np.ndarray] | None = None) -> Scores:
+    def scores(
+        self,
+        gather: Callable[[Sequence[float]], np.ndarray] | None = None,
+        describe: Callable[[int], str] = "image {}".format,
+    ) -> Scores:
         """The scores of everything added so far, here and on the other ranks.
 
         Args:
             gather: own values -> (ranks, n) everybody's.
+            describe: index in the data set -> the image's name.
 
         Raises:
+            NotFiniteError: on every rank, where outputs are not finite on any.
             UserError: there was no image.
         """
-        counts = [self.loss, self.top1, self.top5, self.images]
-        loss, top1, top5, images = counts if gather is None else gather(counts).sum(axis=0)
+        first = min(self.not_finite, default=np.inf)
+        own = [self.loss, self.top1, self.top5, self.images, len(self.not_finite), first]
+        told = np.asarray([own], np.float64) if gather is None else gather(own)
+        loss, top1, top5, images, not_finite = told[:, :5].sum(axis=0)
+        if not_finite:
+            raise NotFiniteError(
+                f"the network's outputs are not finite for {not_finite:.0f} of {images + not_finite:.0f} images, the "
+                f"first is {describe(int(told[:, 5].min()))}: its weights are damaged or its training diverged"
+            )
         if not images:
             raise UserError("no image could be evaluated")
         return Scores(loss / images, float(100.0 * top1 / images), float(100.0 * top5 / images), int(images))
@@ -70,26 +95,32 @@ class ScoreCounter:
 
 def evaluate(
     net: nn.Cell,
-    batches: Iterable[tuple[np.ndarray, np.ndarray, int]],
+    loader: EvalLoader,
     progress: Progress,
     limit_batches: int | None = None,
     gather: Callable[[Sequence[float]], np.ndarray] | None = None,
+    before_batch: Callable[[int], None] = lambda number: None,
 ) -> Scores:
-    """Runs `net` in evaluation mode over `batches` and leaves it there.
+    """Runs `net` in evaluation mode over all batches and leaves it there.
 
     Args:
         net: images (B, C, H, W) -> logits (B, K).
-        batches: images, labels, and how many of them count, as `EvalLoader` yields them.
+        loader: gives the batches.
         progress: told about every batch.
         limit_batches: stop after so many.
         gather: see `ScoreCounter.scores`.
+        before_batch: called with the number of each batch, from 1, before the network runs on it.
+
+    Raises:
+        NotFiniteError: the network gives infinities or NaN; says for how many images, and names the first.
     """
     net.set_train(False)
     counter = ScoreCounter()
-    for index, (images, labels, num_valid) in enumerate(batches, start=1):
+    for number, (images, labels, num_valid) in enumerate(loader, start=1):
+        before_batch(number)
         logits = net(ms.Tensor.from_numpy(images)).asnumpy()  # images are not copied, and used up here
-        counter.add(logits[:num_valid], labels[:num_valid])
+        counter.add(logits[:num_valid], labels[:num_valid], loader.indices)
         progress.advance(num_valid)
-        if index == limit_batches:
+        if number == limit_batches:
             break
-    return counter.scores(gather)
+    return counter.scores(gather, loader.dataset.describe)

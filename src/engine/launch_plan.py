@@ -16,10 +16,13 @@ from pathlib import Path
 
 from src.config import parse_command_line
 from src.errors import UserError
+from src.script_parser import whole_number
+from src.typed_value import shortened
 
 PORT = 8118
 """Where the scheduler listens if several hosts must know it; msrun's own default."""
 
+TCP_ESTABLISHED = "01"  # in /proc/net/tcp
 CPU_PROCESSES = 2
 FORMATION_SECONDS = 600
 """How long the processes wait for each other at the start; msrun's own default."""
@@ -105,16 +108,16 @@ def parse_launch_options(script: str, argv: Sequence[str], can_resume: bool) -> 
         UserError: a wrong or missing option.
     """
     parser = _Parser(prog=script, add_help=False, allow_abbrev=False)
-    parser.add_argument("--devices", type=_at_least(1))
+    parser.add_argument("--devices", type=whole_number(1, 1024))
     parser.add_argument("--hosts", type=_hosts)
-    parser.add_argument("--nnodes", type=_at_least(1))
-    parser.add_argument("--node_rank", type=_at_least(0))
+    parser.add_argument("--nnodes", type=whole_number(1, 65536))
+    parser.add_argument("--node_rank", type=whole_number(0, 65535))
     parser.add_argument("--master_addr")
-    parser.add_argument("--master_port", type=_port)
+    parser.add_argument("--master_port", type=whole_number(1024, 65535))
     parser.add_argument("--rank_table", type=_json_file)
     parser.add_argument("--bind_core", action="store_true")
     if can_resume:
-        parser.add_argument("--restarts", type=_at_least(0), default=0)
+        parser.add_argument("--restarts", type=whole_number(0, 10**6), default=0)
     own, arguments = parser.parse_known_args(list(argv))
     if own.bind_core and shutil.which("taskset") is None:
         raise UserError(f"{script}: --bind_core: needs the command taskset (in the package util-linux), found none")
@@ -174,8 +177,23 @@ def process_environment(plan: LaunchPlan, environment: Mapping[str, str], cores:
     return {**defaults, **environment}
 
 
-def resuming(arguments: Sequence[str]) -> tuple[str, ...]:
-    """Arguments of train.py to go on with the run that `arguments` began."""
+def resuming(arguments: Sequence[str], before: object = None, now: object = None) -> tuple[str, ...]:
+    """Arguments of train.py to go on with the run that `arguments` began.
+
+    Where nothing was saved since, `--resume` alone would train from scratch in place of going on from the checkpoint
+    that they name, or go on with the run that they wanted overwritten: then they stay.
+
+    Args:
+        arguments: of the first start.
+        before, now: what tells whether the run's last checkpoint is another one than before the first start, see
+            `RunFolder.stamp`; None where there is none.
+    """
+    names_path = any(
+        argument.startswith("--resume=") or (argument == "--resume" and not (after or "--").startswith("--"))
+        for argument, after in zip(arguments, (*arguments[1:], None), strict=True)
+    )
+    if before == now and (names_path or ("--overwrite" in arguments and now is not None)):
+        return tuple(arguments)
     kept: list[str] = []
     for before, argument in zip(("", *arguments), arguments, strict=False):
         is_path_to_resume = before == "--resume" and not argument.startswith("--")
@@ -189,6 +207,19 @@ def free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("", 0))
         return listener.getsockname()[1]
+
+
+def is_connected(port: int) -> bool:
+    """Whether anybody has a connection to `port` of this host (Linux)."""
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        try:
+            lines = Path(table).read_text().splitlines()[1:]
+        except OSError:
+            continue
+        for local, _, state in (line.split()[1:4] for line in lines):
+            if int(local.rpartition(":")[2], 16) == port and state == TCP_ESTABLISHED:
+                return True
+    return False
 
 
 def is_free(port: int) -> bool:
@@ -215,7 +246,7 @@ def is_own_address(host: str) -> bool:
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> None:
-        raise UserError(f"{self.prog}: {message.removeprefix('argument ')}; see --help")
+        raise UserError(f"{self.prog}: {shortened(message.removeprefix('argument '), 300)}; see --help")
 
 
 def _place_among_hosts(script: str, own: argparse.Namespace) -> tuple[int, int, str]:
@@ -247,21 +278,6 @@ def _place_among_hosts(script: str, own: argparse.Namespace) -> tuple[int, int, 
     if node_rank >= nnodes:
         raise UserError(f"{script}: --node_rank: expected 0 to {nnodes - 1} for {nnodes} hosts, got {node_rank}")
     return nnodes, node_rank, master_addr
-
-
-def _at_least(low: int):
-    def number(text: str) -> int:
-        if not text.isdecimal() or int(text) < low:
-            raise argparse.ArgumentTypeError(f"expected a whole number of at least {low}, got '{text}'")
-        return int(text)
-
-    return number
-
-
-def _port(text: str) -> int:
-    if not text.isdecimal() or not 1024 <= int(text) <= 65535:
-        raise argparse.ArgumentTypeError(f"expected a port from 1024 to 65535, got '{text}'")
-    return int(text)
 
 
 def _hosts(text: str) -> list[str]:

@@ -31,6 +31,7 @@ from src.engine.launch_plan import (
     LaunchOptions,
     LaunchPlan,
     free_port,
+    is_connected,
     is_free,
     is_own_address,
     msrun_command,
@@ -40,6 +41,7 @@ from src.engine.launch_plan import (
 )
 from src.engine.progress import FollowedProgress, tell_line
 from src.engine.progress_file import VARIABLE as PROGRESS_FILE
+from src.engine.run_folder import RunFolder
 from src.engine.stop_request import Stopped, StopRequest
 from src.errors import UserError
 from src.file_lock import file_lock
@@ -52,6 +54,10 @@ STOP_SECONDS = 120.0
 
 SCHEDULER_SECONDS = {False: 10.0, True: 60.0}
 """How long the scheduler may outlive the ranks of this host: alone, and with other hosts."""
+
+ALONE_SECONDS = 2.0
+"""How long nobody may be connected to a scheduler that has outlived its ranks before it is ended: sometimes it does not
+notice that all have left."""
 
 KILL_SECONDS = 10.0
 POLL_SECONDS = 0.1
@@ -100,17 +106,20 @@ def launch(script: str, program: Path, argv: Sequence[str]) -> int:
     """
     is_training = program.name == "train.py"
     options = parse_launch_options(script, argv, can_resume=is_training)
-    if signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:  # the terminal was closed, and nohup was not used
-        signal.signal(signal.SIGHUP, lambda *_: os.kill(os.getpid(), signal.SIGTERM))
     with StopRequest() as stop:
         plan = make_plan(script, program, options, "logs" if is_training else "logs/eval", stop)
         with _only_launcher(plan):
+            folder = RunFolder(plan.logs.parents[1], plan.logs.parent.name)
+            before = folder.stamp()
             code = run(plan, stop)
             for restart in range(options.restarts):
                 if code in (0, WRONG_INPUT) or stop.signal is not None or code in STOPPED:
                     break
-                tell_line(f"starting again with --resume, restart {restart + 1} of {options.restarts}")
-                plan = replace(plan, arguments=resuming(plan.arguments), master_port=_choose_port(script, options))
+                arguments = resuming(plan.arguments, before, folder.stamp())
+                resumes = any(argument.partition("=")[0] == "--resume" for argument in arguments)
+                how = "with --resume" if resumes else "from the beginning"
+                tell_line(f"starting again {how}, restart {restart + 1} of {options.restarts}")
+                plan = replace(plan, arguments=arguments, master_port=_choose_port(script, options))
                 code = run(plan, stop)
     return code
 
@@ -222,6 +231,7 @@ class _Watch:
         self.failures: list[End] = []
         self.stopped_by: signal.Signals | None = None
         self._deadline = math.inf
+        self._left_alone: float | None = None  # since when nobody is connected to the scheduler
 
     def goes_on(self, stop: StopRequest) -> bool:
         """Looks once; False when all have ended or what is left has had its time."""
@@ -233,6 +243,10 @@ class _Watch:
         ranks_left = [rank for rank in self.running.values() if rank is not None]
         if not ranks_left:
             self._end_within(SCHEDULER_SECONDS[self.plan.nnodes > 1])
+            if self._left_alone is None or is_connected(self.plan.master_port):
+                self._left_alone = time.monotonic()
+            elif time.monotonic() - self._left_alone > ALONE_SECONDS:
+                return False
         if self.running and time.monotonic() < self._deadline:
             return True
         if self.stopped_by is not None:
@@ -313,7 +327,8 @@ def _report(plan: LaunchPlan, failures: list[End]) -> None:
     told += [f"then {other}: {plan.log_of(other.rank)}" for other in others]
     if plan.nnodes > 1:
         told.append("if this is only that others were lost, look at the other hosts")
-    tell_line("\n".join(told), to_stderr=True)
+    for line in told:
+        tell_line(line, to_stderr=True)
 
 
 def _is_noise(line: str) -> bool:

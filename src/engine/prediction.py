@@ -44,7 +44,7 @@ def find_images(paths: Iterable[str | Path]) -> tuple[list[Path], list[Skipped]]
     files: list[Path] = []
     skipped: list[Skipped] = []
     for path in map(Path, paths):
-        if path.is_dir():
+        if os.path.isdir(path):
             found, problems = _images_below(path)
             files += found
             skipped += problems

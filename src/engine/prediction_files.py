@@ -10,6 +10,8 @@ from src.json_file import write_json
 from src.output_file import check_output_file
 from src.whole_file import write_whole
 
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
+
 
 def check_prediction_files(json: str | None, csv: str | None) -> None:
     """Refuses, before the work is done, files that could not be written; None is for none.
@@ -37,14 +39,25 @@ def to_dict(predictions: Iterable[Prediction], skipped: Iterable[Skipped]) -> di
 
 
 def to_csv(predictions: Iterable[Prediction]) -> str:
-    """A line for each label of each image: file, rank, label, probability. Skipped files are not in it."""
-    text = io.StringIO()
-    rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(["file", "rank", "label", "probability"])
+    """A line for each label of each image: file, rank, label, probability. Skipped files are not in it.
+
+    A file or label that a spreadsheet would take for a formula has an apostrophe before it (OWASP, "CSV injection").
+    """
+    lines = [_line("file", "rank", "label", "probability")]
     for prediction in predictions:
         for rank, (label, share) in enumerate(prediction.top, start=1):
-            rows.writerow([prediction.file, rank, label, share])
-    return text.getvalue()
+            lines.append(_line(_as_text(str(prediction.file)), rank, _as_text(label), share))
+    return "".join(lines)
+
+
+def _line(*cells: Any) -> str:
+    text = io.StringIO()
+    csv.writer(text).writerow(cells)  # whose own line end makes it quote both characters of it in cells
+    return text.getvalue().removesuffix("\r\n") + "\n"
+
+
+def _as_text(cell: str) -> str:
+    return f"'{cell}" if cell.startswith(FORMULA_STARTS) else cell
 
 
 def write_predictions(json: str | None, csv: str | None, predictions: list[Prediction], skipped: list[Skipped]) -> None:

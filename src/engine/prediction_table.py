@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from src.engine.prediction import Prediction
+from src.printable import printable
 
 GAP = "  "
 RANK, PROBABILITY = "rank", "probability"
@@ -50,11 +51,6 @@ class PredictionTable:
                 probability.rjust(len(PROBABILITY)),
             )
         )
-
-
-def printable(text: str) -> str:
-    """`text` with a question mark for each character that has no picture, such as a line end."""
-    return "".join(character if character.isprintable() else "?" for character in text)
 
 
 def _fit(text: str, width: int) -> str:

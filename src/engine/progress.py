@@ -9,6 +9,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from src.engine.progress_file import BarState, ProgressFile, read_progress
+from src.printable import printable
 
 
 @cache
@@ -102,9 +103,9 @@ class FollowedProgress:
 
 
 def print_line(line: str, to_stderr: bool = False) -> None:
-    """Prints a line above the bars that are on the terminal."""
+    """Prints a line above the bars that are on the terminal; what is in it from outside cannot steer that."""
     stream = sys.stderr if to_stderr else sys.stdout
-    tqdm.write(line, file=stream)
+    tqdm.write(printable(line), file=stream)
     stream.flush()
 
 

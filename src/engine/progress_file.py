@@ -70,7 +70,7 @@ class ProgressFile:
         self._written = time.monotonic()
         beside = self._path.with_name(f"{self._path.name}.tmp")
         with suppress(OSError):  # a bar that stands still is no reason to end a run
-            beside.write_text(json.dumps([asdict(bar) for bar in self._bars]))
+            beside.write_text(json.dumps([asdict(bar) for bar in self._bars], allow_nan=False))
             beside.replace(self._path)
 
 

@@ -1,17 +1,16 @@
 """The folder of a run: configuration, environment, log, metrics, curves, checkpoints."""
 
-import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from src.errors import UserError, writing_error
 from src.file_lock import file_lock
-from src.json_file import write_json
+from src.json_file import from_json, to_json_line, write_json
 from src.whole_file import write_whole
 
 
@@ -37,6 +36,8 @@ class RunFolder:
         self.checkpoints = self.path / "checkpoints"
         self.last = self.checkpoints / "last.ckpt"
         self.best = self.checkpoints / "best.ckpt"
+        self._lock_file = self.path / ".lock"
+        self._lock: os.stat_result | None = None
 
     def holds_a_run(self) -> bool:
         return any(path.exists() for path in (self.metrics, self.last, self.best))
@@ -52,9 +53,33 @@ class RunFolder:
         """Those before the last one, newest first."""
         return sorted(self.checkpoints.glob("step_*.ckpt"), reverse=True)
 
-    def locked(self) -> AbstractContextManager[None]:
+    def earlier_bests(self) -> list[Path]:
+        """Best checkpoints that were replaced, newest first."""
+        return sorted(self.checkpoints.glob("best_step_*.ckpt"), reverse=True)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
         """Keeps other processes from training into the folder, see `file_lock`."""
-        return file_lock(self.path / ".lock", f"another process is training into {self.path}")
+        with file_lock(self._lock_file, f"another process is training into {self.path}"):
+            self._lock = os.stat(self._lock_file)
+            try:
+                yield
+            finally:
+                self._lock = None
+
+    def check_there(self) -> None:
+        """Raises UserError where the folder that is locked was deleted or moved since, or made anew by another run."""
+        if self._lock is None:
+            return
+        try:
+            is_there = os.path.samestat(os.stat(self._lock_file), self._lock)
+        except OSError:
+            is_there = False
+        if not is_there:
+            raise UserError(
+                f"the run's folder {self.path} was deleted, moved or replaced while the run trained into it: the run "
+                "ends here, and nothing more is written; put it back and --resume, or start anew"
+            )
 
     def start(self, config: str, environment: dict[str, Any], overwrite: bool) -> None:
         """Makes the folder for a fresh run and saves what decides it.
@@ -74,8 +99,10 @@ class RunFolder:
                 shutil.rmtree(path, ignore_errors=True)
             self._describe(config, environment)
 
-    def go_on(self, step: int, config: str, environment: dict[str, Any]) -> None:
+    def go_on(self, step: int, evaluated_step: int, config: str, environment: dict[str, Any]) -> None:
         """Prepares the folder for a run that continues after `step`: what is later, and unfinished files, go.
+
+        Evaluations after `evaluated_step` go too; they will be made again.
 
         Raises:
             UserError: it cannot be written.
@@ -86,8 +113,9 @@ class RunFolder:
             later = [path for path in self.earlier_checkpoints() if path > self.checkpoint_of(step)]
             for path in [*unfinished, *later, *self.path.glob(".metrics.*")]:
                 path.unlink()
-            kept = [entry for entry in self.read_metrics() if entry["step"] <= step]
-            write_whole(self.metrics, "".join(json.dumps(entry) + "\n" for entry in kept))
+            last = {"train": step, "eval": evaluated_step}
+            kept = [entry for entry in self.read_metrics() if entry["step"] <= last.get(entry["kind"], step)]
+            write_whole(self.metrics, "".join(map(to_json_line, kept)))
             self._describe(config, environment)
 
     def _describe(self, config: str, environment: dict[str, Any]) -> None:
@@ -98,6 +126,10 @@ class RunFolder:
     def checkpoint_of(self, step: int) -> Path:
         """Where a checkpoint that is no longer the last one is kept."""
         return self.checkpoints / f"step_{step:09d}.ckpt"
+
+    def best_of(self, step: int) -> Path:
+        """Where a checkpoint that is no longer the best one is kept."""
+        return self.checkpoints / f"best_step_{step:09d}.ckpt"
 
     def log(self, line: str) -> None:
         """Appends a line with the time to train.log.
@@ -115,7 +147,7 @@ class RunFolder:
             UserError: it cannot be written.
         """
         with self.writing(), self.metrics.open("a") as file:
-            file.write(json.dumps(entry) + "\n")
+            file.write(to_json_line(entry))
             file.flush()
             os.fsync(file.fileno())
 
@@ -124,8 +156,9 @@ class RunFolder:
         """For what is written into the folder.
 
         Raises:
-            UserError: it cannot be written.
+            UserError: it cannot be written, or is no longer there.
         """
+        self.check_there()
         try:
             yield
         except OSError as error:
@@ -133,9 +166,14 @@ class RunFolder:
             raise writing_error(message, error) from error
 
     def read_metrics(self) -> list[dict[str, Any]]:
-        """Everything recorded so far; a last line that was cut off, by a full disk or a power failure, is left out."""
+        """Everything recorded so far; what is not JSON (a last line cut off by a full disk, NaN) is left out."""
         entries = []
         for line in self.metrics.read_text().splitlines() if self.metrics.exists() else []:
-            with suppress(json.JSONDecodeError):
-                entries.append(json.loads(line))
+            with suppress(ValueError):
+                entries.append(from_json(line))
         return entries
+
+
+def step_of(path: Path) -> int:
+    """The step in the name of a checkpoint that is kept."""
+    return int(path.stem.rpartition("_")[2])

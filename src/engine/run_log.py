@@ -12,6 +12,9 @@ from src.engine.run_folder import RunFolder
 class RunLog:
     """Tells about steps and evaluations.
 
+    Attributes:
+        losses: of the steps since the last line about steps, whose average the next one tells.
+
     Args:
         folder: of the run.
         total_steps, steps_per_epoch: of the run.
@@ -36,12 +39,12 @@ class RunLog:
         self.total_steps, self.steps_per_epoch, self.images_per_step = total_steps, steps_per_epoch, images_per_step
         self.is_shown = is_shown
         self._event_files = EventFiles(folder.tensorboard) if tensorboard and is_shown else None
+        self.losses: list[float] = []
         self.restart_clock()
 
     def restart_clock(self) -> None:
         """Speed is measured from here to the next `steps`."""
-        self._losses: list[float] = []
-        self._since, self._waited = time.perf_counter(), 0.0
+        self._timed_steps, self._since, self._waited = 0, time.perf_counter(), 0.0
 
     def tell(self, line: str) -> None:
         """Prints a line and logs it."""
@@ -52,7 +55,8 @@ class RunLog:
 
     def add_step(self, loss: float, waited: float) -> None:
         """Takes note of a step and of the seconds that it waited for data."""
-        self._losses.append(loss)
+        self.losses.append(loss)
+        self._timed_steps += 1
         self._waited += waited
 
     def steps(self, step: int, lr: float, skipped: int | None, on_terminal: bool) -> None:
@@ -64,12 +68,11 @@ class RunLog:
             skipped: steps left out so far because gradients overflowed; None where none can be.
             on_terminal: a progress bar shows it already.
         """
+        loss, self.losses = sum(self.losses) / len(self.losses), []
         if not self.is_shown:
-            self._losses = []
             return
         seconds = time.perf_counter() - self._since
-        count = len(self._losses)
-        loss, speed = sum(self._losses) / count, count * self.images_per_step / seconds
+        speed = self._timed_steps * self.images_per_step / seconds
         epoch = step / self.steps_per_epoch
         entry = {
             "kind": "train",

@@ -5,8 +5,9 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import closing, nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import NoReturn
 
 import mindspore as ms
 import numpy as np
@@ -14,6 +15,9 @@ from mindspore import nn
 
 from src.checkpoint import Checkpoint, load_state, load_weights, read_checkpoint
 from src.config import Config, changed_keys, dump_config
+from src.data.relabeled import relabeled
+from src.engine.agreement import check_same_start, check_same_weights
+from src.engine.batch_memory import check_training_fits
 from src.engine.build import (
     create_card,
     create_compiler_cache,
@@ -30,7 +34,7 @@ from src.engine.checkpoint_keeper import CheckpointKeeper, find_resumable
 from src.engine.device import current_device
 from src.engine.distribution import Exchange, start_distribution
 from src.engine.environment import describe_environment
-from src.engine.evaluation import Scores, evaluate
+from src.engine.evaluation import NotFiniteError, Scores, evaluate
 from src.engine.progress import Progress, tell_line
 from src.engine.run_folder import RunFolder
 from src.engine.run_log import RunLog
@@ -41,6 +45,8 @@ from src.engine.train_step import TrainStep
 from src.engine.trained_network import set_up_device_for
 from src.errors import TemporaryError, UserError
 from src.fine_tuning import freeze, load_initial_weights
+from src.labels import count_of, named, unknown_labels
+from src.same_network import network_differences
 
 PROFILED_STEPS = 5
 
@@ -48,7 +54,7 @@ BATCHES_TO_STOP = 10
 """Of evaluation, after which several ranks ask each other whether to stop."""
 
 FREE_KEYS = (
-    "device", "output", "limit_batches", "init_from", "data.root", "data.workers", "data.on_bad_image",
+    "device", "output", "limit_batches", "init_from", "init_head", "data.root", "data.workers", "data.on_bad_image",
     "optimizer.shard_state", "train.log_every", "train.eval_every", "train.save_every", "train.keep_checkpoints",
     "train.tensorboard", "train.recompute", "compiler_cache",
 )  # fmt: skip
@@ -85,16 +91,26 @@ class Training:
         if config.init_from is not None and not Path(config.init_from).exists():
             raise UserError(f"init_from: checkpoint {config.init_from} does not exist")
         if checkpoint is not None:
-            self._check_changes(checkpoint, allow_changes)
-        train_set = open_split(config, "train")
+            lines += self._check_changes(checkpoint, allow_changes)
+        train_set, val_set = open_split(config, "train"), open_split(config, "val")
+        ignored = [line for data in (train_set, val_set) if (line := describe_ignored(data))]
         self.card = create_card(config, train_set.classes)
+        if checkpoint is not None:
+            self._check_network(checkpoint)
+            self.card = replace(self.card, classes=checkpoint.card.classes)
+            train_set, more = relabeled(train_set, self.card.classes, checkpoint.path)
+            lines += more
         lines += set_up_device_for(self.card, config)
         self.ranks = start_distribution(current_device())
         self.exchange = Exchange(self.ranks)
         if self.ranks.count > 1:
             lines.append(f"{self.ranks.count} devices")
-        val_set = open_split(config, "val")
-        lines += [line for data in (train_set, val_set) if (line := describe_ignored(data))]
+        lines += ignored
+        val_set, more = relabeled(
+            val_set, self.card.classes, "the training set" if checkpoint is None else checkpoint.path
+        )
+        lines += more if checkpoint is None else []  # the same as of the training set
+        check_same_start(self.exchange, config, {"training": train_set, "validation": val_set})
         self.train_loader = create_train_loader(config, self.card, train_set, self.ranks)
         self.eval_loader = create_eval_loader(config, self.card, val_set, self.ranks)
         self.steps_per_epoch = min(len(self.train_loader), config.limit_batches or len(self.train_loader))
@@ -102,17 +118,20 @@ class Training:
         self.total_steps = self.epochs * self.steps_per_epoch
         self.images_per_step = config.train.batch_size * config.train.accumulate * self.ranks.count
 
+        check_training_fits(self.card, config)
         self.net = create_training_network(config, self.card)
         if checkpoint is None and config.init_from is not None:
             lines.append(f"starting from {config.init_from}")
-            lines += load_initial_weights(self.net, read_checkpoint(config.init_from))
+            lines += load_initial_weights(self.net, read_checkpoint(config.init_from), self.card, config.init_head)
         lines += freeze(self.net, config.freeze)
         self.step_cell = self._create_step()
         self.cache = create_compiler_cache(
             config, folder, "training_step", self.ranks, steps_per_epoch=self.steps_per_epoch
         )
-        self.step = self.saved_step = self.evaluated_step = 0
-        self.best_top1 = -1.0 if checkpoint is None else checkpoint.progress.get("best_top1", -1.0)
+        self.step = self.first_step = self.evaluated_step = 0
+        self.best_top1 = -1.0
+        self.losses: list[float] = []
+        self.keeper = CheckpointKeeper(folder, self.card, config.train.keep_checkpoints, writes=self.ranks.is_first)
         self.resumed_from = None if checkpoint is None else checkpoint.path
         self.overwrite = overwrite or resume == "auto"  # which found no checkpoint if it comes to that
         if checkpoint is not None:
@@ -123,8 +142,6 @@ class Training:
                     f"it has finished {self.step // self.steps_per_epoch} of {self.epochs} epochs, nothing is left to "
                     "do; raise schedule.epochs and give --allow_changes to train longer"
                 )
-        last_step = self.step if self.resumed_from == folder.last else None
-        self.keeper = CheckpointKeeper(folder, self.card, config.train.keep_checkpoints, last_step)
         self.lines = lines
 
     def run(self) -> Scores | None:
@@ -145,7 +162,8 @@ class Training:
                 if self.resumed_from is None:
                     self.folder.start(*description, self.overwrite)
                 else:
-                    self.folder.go_on(self.step, *description)
+                    self.lines += self.keeper.return_to(self.step)
+                    self.folder.go_on(self.step, self.evaluated_step, *description)
             found = self.exchange.gather([self.step, self.evaluated_step, self.best_top1])
             if np.ptp(found[:, 0]):
                 raise UserError(
@@ -162,6 +180,7 @@ class Training:
                 self.config.train.tensorboard,
                 self.ranks.is_first,
             )
+            self.log.losses = list(self.losses)
             self.skipped = SkippedImages(
                 self.train_loader,
                 self.eval_loader,
@@ -175,6 +194,8 @@ class Training:
                 f"{sum(p.size for p in self.net.trainable_params()):,} trainable parameters; {self.epochs} epochs of "
                 f"{self.steps_per_epoch} steps of {self.images_per_step} images, learning rate {self.schedule.lr:.3g}"
             )
+            if self.resumed_from is not None:
+                self._save_last()  # where it lies elsewhere, this folder has nothing to go on from yet
             return self._run()
 
     def _run(self) -> Scores | None:
@@ -193,9 +214,11 @@ class Training:
                 self.skipped.name()
                 if self._evaluation_is_due():
                     scores = self._evaluate(stop)
+        self.keeper.confirm()
         if count := self.skipped.count():
             self.log.tell(f"{count} images could not be read and were skipped; each rank's log names those it met")
-        self.log.tell(f"best top-1 {self.best_top1:.2f} %, checkpoint {self.folder.best}")
+        if self.best_top1 >= 0:
+            self.log.tell(f"best top-1 {self.best_top1:.2f} %, checkpoint {self.folder.best}")
         return scores
 
     def _create_step(self) -> TrainStep:
@@ -258,13 +281,29 @@ class Training:
 
     def _check_finite(self, loss: float) -> None:
         where = f"at step {self.step} (epoch {(self.step - 1) // self.steps_per_epoch + 1})"
-        advice = "lower optimizer.lr, lengthen schedule.warmup_epochs or set optimizer.clip_norm."
-        if self.folder.last.exists():
-            advice += f" The last checkpoint before it is {self.folder.last}"
         if not math.isfinite(loss):
-            raise UserError(f"the loss is {loss} {where}; {advice}")
+            self._diverged(f"the loss is {loss} {where}", self.step - 1)
+        self.keeper.confirm()
         if self.loss_scale is not None and self.loss_scale.is_exhausted():
-            raise UserError(f"the gradients are not finite {where}, even with the lowest loss scale; {advice}")
+            self._diverged(f"the gradients are not finite {where}, even with the lowest loss scale")
+
+    def _diverged(self, problem: str, found_at: int | None = None) -> NoReturn:
+        """Ends the run.
+
+        Args:
+            problem: what is not finite.
+            found_at: step after which the weights were what they are now.
+
+        Raises:
+            UserError: always; names the last checkpoint that is good.
+        """
+        self.keeper.withdraw()
+        advice = "lower optimizer.lr, lengthen schedule.warmup_epochs or set optimizer.clip_norm."
+        if self.resumed_from is not None and found_at == self.first_step:
+            advice += f" The weights of {self.resumed_from} give it already: resume from an earlier checkpoint"
+        elif self.keeper.last_step is not None:
+            advice += f" The last checkpoint before it is {self.folder.last}, of step {self.keeper.last_step}"
+        raise UserError(f"{problem}; {advice}")
 
     def _evaluation_is_due(self) -> bool:
         epoch, rest = divmod(self.step, self.steps_per_epoch)
@@ -273,17 +312,23 @@ class Training:
         return self.step != self.evaluated_step
 
     def _evaluate(self, stop: StopRequest) -> Scores:
-        """Evaluates the weights and their moving average; keeps the better ones if they are the best so far."""
+        """Evaluates the weights and their moving average; keeps the better ones if they are the best so far.
+
+        The step has been saved before, because a stop could not save it here: the network may have the averages as its
+        weights.
+        """
         self._agree_on_statistics()
         self._compile("evaluation", self.net.set_train(False), evaluation_input(self.config, self.card))
         since, scores = time.perf_counter(), {}
         for name in ("raw",) if self.ema is None else ("raw", "ema"):
             with self.ema.applied() if name == "ema" else nullcontext():
-                scores[name] = self._evaluate_once(f"evaluate {name}" if self.ema else "evaluate", stop)
+                try:
+                    scores[name] = self._evaluate_once(f"evaluate {name}" if self.ema else "evaluate", stop)
+                except NotFiniteError as error:
+                    self._diverged(f"{error} (after step {self.step})", self.step)
                 if scores[name].top1 > self.best_top1:
                     self.best_top1 = scores[name].top1
-                    if self.ranks.is_first:
-                        self.keeper.save_best(self.net.get_parameters(), {**self._progress(), "weights": name})
+                    self.keeper.save_best(self.net.get_parameters(), {**self._progress(), "weights": name})
         seconds = time.perf_counter() - since
         self.log.evaluation(self.step, scores["raw"], scores.get("ema"), seconds)
         self.log.restart_clock()
@@ -291,19 +336,17 @@ class Training:
         return scores["raw"]
 
     def _evaluate_once(self, title: str, stop: StopRequest) -> Scores:
-        def batches():
-            for number, batch in enumerate(self.eval_loader, start=1):
-                asked = stop.signal or 0
-                if self.ranks.count > 1:  # they stop together
-                    asked = 0 if number % BATCHES_TO_STOP else int(self.exchange.gather([asked]).max())
-                if asked:
-                    self._stop(signal.Signals(asked))
-                yield batch
+        def stop_if_asked(number: int) -> None:
+            asked = stop.signal or 0
+            if self.ranks.count > 1:  # they stop together
+                asked = 0 if number % BATCHES_TO_STOP else int(self.exchange.gather([asked]).max())
+            if asked:
+                self._stop(signal.Signals(asked))
 
         limit = self.config.limit_batches
         total = min(len(self.eval_loader), limit or len(self.eval_loader)) * self.config.train.batch_size
         with Progress(title, total, shown=self.ranks.is_first) as progress:
-            return evaluate(self.net, batches(), progress, limit, self.exchange.gather)
+            return evaluate(self.net, self.eval_loader, progress, limit, self.exchange.gather, stop_if_asked)
 
     def _agree_on_statistics(self) -> None:
         """Batch norms that are not synchronised saw different images on each rank; those of rank 0 count."""
@@ -323,15 +366,38 @@ class Training:
         return {"step": self.step, "epoch": self.step / self.steps_per_epoch, "best_top1": self.best_top1}
 
     def _save_last(self) -> None:
-        if self.saved_step == self.step:
+        """Saves the step, unless it is there already.
+
+        Raises:
+            UserError: its weights or the optimizer's state are not finite, or it cannot be written.
+        """
+        if self.keeper.last_step == self.step:
             return
-        progress = {**self._progress(), "steps_per_epoch": self.steps_per_epoch, "config": asdict(self.config)}
+        self._check_state()
+        progress = {
+            **self._progress(),
+            "steps_per_epoch": self.steps_per_epoch,
+            "losses": self.log.losses,
+            "config": asdict(self.config),
+        }
         state = self._state(with_moments=not self.is_sharded)
         if self.is_sharded:
             state += gather_moments(self.optimizer, self.exchange)
-        if self.ranks.is_first:
-            self.keeper.save_last(self.net.get_parameters(), state, progress)
-        self.saved_step = self.step
+        self.keeper.save_last(self.net.get_parameters(), state, progress)
+
+    def _check_state(self) -> None:
+        """Raises UserError, on every rank, unless all that would be saved is finite, and the weights are the same."""
+        parameters = [*self.net.get_parameters(), *self._state()]
+        names = [p.name for p in parameters if not np.isfinite(p.asnumpy()).all()]
+        of_the_rank = () if self.config.model.batch_norm == "synchronized" else ("moving_mean", "moving_variance")
+        check_same_weights(
+            self.exchange, [p for p in self.net.get_parameters() if not p.name.endswith(of_the_rank)], self.step
+        )
+        if self.exchange.gather([len(names)]).any():
+            which = (
+                f"{names[0]} and {len(names) - 1} more" if len(names) > 1 else (names or ["another rank's state"])[0]
+            )
+            self._diverged(f"after step {self.step} the weights or the optimizer's state are not finite ({which})")
 
     def _state(self, with_moments: bool = True) -> list[ms.Parameter]:
         """What training needs besides the weights. Sums of gradients are empty after a step."""
@@ -344,12 +410,14 @@ class Training:
         if resume == "never":
             return None, []
         if resume == "auto":
-            return find_resumable(self.folder) or (None, [])
+            anew = f"--resume: there is no checkpoint in {self.folder.checkpoints} to go on from, training starts anew"
+            return find_resumable(self.folder) or (None, [anew])
         if not Path(resume).exists():
             raise UserError(f"--resume: checkpoint {resume} does not exist")
         return read_checkpoint(resume), []
 
-    def _check_changes(self, checkpoint: Checkpoint, allow_changes: bool) -> None:
+    def _check_changes(self, checkpoint: Checkpoint, allow_changes: bool) -> list[str]:
+        """What is allowed to differ, as a line for the log; raises UserError where it is not allowed."""
         before = checkpoint.progress.get("config")  # best.ckpt has none, and is refused for what else it lacks
         changes = [] if before is None else changed_keys(before, self.config)
         changes = [change for change in changes if change.partition(":")[0] not in FREE_KEYS]
@@ -358,19 +426,55 @@ class Training:
                 f"the configuration differs from that of {checkpoint.path} ({'; '.join(changes)}): change it back, "
                 "or give --allow_changes to go on with the new one"
             )
+        return [f"changed: {'; '.join(changes)}"] if changes else []
+
+    def _check_network(self, checkpoint: Checkpoint) -> None:
+        """Raises UserError unless the checkpoint is of this run's network and for labels of the same names."""
+        there, here, path = checkpoint.card, self.card, checkpoint.path
+        if there is None:
+            raise UserError(
+                f"{path} was not saved by a run of this project and cannot be resumed from; start from its weights "
+                "with --init_from"
+            )
+        if differences := network_differences(there.model, there.arguments, here.model, here.arguments):
+            raise UserError(
+                f"{path} holds another network than the configuration describes ({'; '.join(differences)}): change "
+                "it back, or train the other network in a run of its own"
+            )
+        new, gone = unknown_labels(there.classes, here.classes), unknown_labels(here.classes, there.classes)
+        if new or gone:
+            what = [
+                f"{count_of(labels)} {how} ({named(labels)})"
+                for labels, how in ((new, "new"), (gone, "gone"))
+                if labels
+            ]
+            raise UserError(
+                f"the data has other labels than {path} was trained for: {' and '.join(what)}; resume with the data of "
+                "the run, or train a new run on this data that starts from it with --init_from"
+            )
 
     def _load(self, checkpoint: Checkpoint) -> None:
         load_weights(self.net, checkpoint)
         if self.is_sharded:
             drop_other_moments(checkpoint, self.optimizer)
         load_state(self._state(), checkpoint)
-        self.step = self.saved_step = checkpoint.progress["step"]
-        for entry in self.folder.read_metrics():
-            if entry["kind"] == "eval" and entry["step"] <= self.step:
-                self.evaluated_step = entry["step"]
-                self.best_top1 = max(self.best_top1, entry["top1"], entry.get("ema_top1", -1.0))
+        self.step = self.first_step = checkpoint.progress["step"]
+        self.losses = checkpoint.progress.get("losses", [])
+        evaluated = [e["step"] for e in self.folder.read_metrics() if e["kind"] == "eval" and e["step"] <= self.step]
+        best = self.keeper.find_best(self.step)
+        if best is not None:
+            self.best_top1 = best.progress["best_top1"]
+        else:  # whatever it was is lost: these weights may be the best that are left
+            evaluated = [step for step in evaluated if step < self.step]
+        self.evaluated_step = max(evaluated, default=0)
+        if _is_same_file(checkpoint.path, self.folder.last):
+            self.keeper.last_step = self.step
         if checkpoint.progress["steps_per_epoch"] != self.steps_per_epoch:
             raise UserError(
                 f"{checkpoint.path} is of a run with {checkpoint.progress['steps_per_epoch']} steps an epoch, this one "
                 f"has {self.steps_per_epoch}: the data, the number of devices or limit_batches changed"
             )
+
+
+def _is_same_file(one: Path, other: Path) -> bool:
+    return other.exists() and one.samefile(other)

@@ -101,6 +101,10 @@ class BatchNorm2d(nn.BatchNorm2d):
             self.gamma.requires_grad = False
             self.beta.requires_grad = False
 
+    def freeze_statistics(self) -> None:
+        """From now on normalises with the running statistics, which then never change; before the first compilation."""
+        self.use_batch_statistics, self.is_synchronized = False, False
+
     def construct(self, x):
         if self.is_synchronized and self.training:
             return self.synchronized(x)

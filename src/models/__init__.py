@@ -1,35 +1,33 @@
 """The networks by name: `create_model("tnt_s_patch16_224", num_classes=10)`, `list_models("ptnt*")`."""
 
-import fnmatch
 import inspect
+from collections.abc import Mapping
 from typing import Any
 
 from mindspore import nn
 
-from src.errors import UserError, nearest
-from src.models import pyramid_tnt, t2t_vit, tnt
-from src.models.variant import Variant
+from src.memory import check_fits
+from src.models.arguments import check_arguments
+from src.models.catalogue import get_variant, list_models
+from src.models.memory_need import num_weights
 
-_VARIANTS: dict[str, Variant] = {**tnt.VARIANTS, **pyramid_tnt.VARIANTS, **t2t_vit.VARIANTS}
-
-
-def list_models(pattern: str = "*") -> list[str]:
-    """Names of the published variants that match a shell-style `pattern`, in the order of the papers."""
-    return [name for name in _VARIANTS if fnmatch.fnmatchcase(name, pattern)]
+__all__ = ["create_model", "get_variant", "list_models", "resolve_arguments"]
 
 
-def get_variant(name: str) -> Variant:
-    """The published sizes, input preparation and accuracy of the variant `name`.
+def resolve_arguments(name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """All arguments with which `create_model` builds a network: the class's defaults, the variant's, and `arguments`.
 
     Raises:
-        UserError: no variant has this name; the nearest names are listed.
+        UserError: as `check_arguments` says.
     """
-    if name not in _VARIANTS:
-        raise UserError(f"unknown model {name!r}; {nearest(name, list_models())}")
-    return _VARIANTS[name]
+    check_arguments(name, arguments)
+    variant = get_variant(name)
+    parameters = inspect.signature(variant.network.__init__).parameters.values()
+    defaults = {p.name: p.default for p in parameters if p.default is not inspect.Parameter.empty}
+    return {**defaults, "image_size": variant.image_size, **variant.structure, **arguments}
 
 
-def create_model(name: str, **arguments: Any) -> nn.Cell:
+def create_model(name: str, /, **arguments: Any) -> nn.Cell:
     """Builds the variant `name` with random weights.
 
     Args:
@@ -39,11 +37,8 @@ def create_model(name: str, **arguments: Any) -> nn.Cell:
             `se`, and the structural ones.
 
     Raises:
-        UserError: an unknown name or argument (the nearest ones are named), or a value that does not fit.
+        UserError: as `check_arguments` says, values that do not fit together, or more weights than fit into memory.
     """
-    variant = get_variant(name)
-    known = list(inspect.signature(variant.network.__init__).parameters)[1:]
-    for argument in arguments:
-        if argument not in known:
-            raise UserError(f"{name} has no argument {argument!r}; {nearest(argument, known)}")
-    return variant.network(**{"image_size": variant.image_size, **variant.structure, **arguments})
+    arguments, network = resolve_arguments(name, arguments), get_variant(name).network
+    check_fits(4 * num_weights(network, arguments), f"the weights of {name} of this structure", "make it smaller")
+    return network(**arguments)

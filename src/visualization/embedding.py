@@ -39,6 +39,12 @@ class Thinned:
     def label(self, index: int) -> int:
         return self._dataset.label(int(self._indices[index]))
 
+    def describe(self, index: int) -> str:
+        return self._dataset.describe(int(self._indices[index]))
+
+    def fingerprint(self) -> str:
+        return self._dataset.fingerprint()
+
 
 class ClassFeatures(nn.Cell):
     """What a network's head is applied to: images (B, C, H, W) -> (B, D). The weights are shared."""

@@ -10,9 +10,9 @@ from src.data.digits import Digits
 from src.data.read_image import read_image
 from src.data.transforms import EvalTransform
 from src.engine.prediction import Skipped, find_images
-from src.engine.prediction_table import printable
 from src.errors import UserError
 from src.model_card import ModelCard
+from src.printable import printable
 
 DIGITS = "digits"
 """The word that stands for held-out digits; a file of this name is ./digits."""

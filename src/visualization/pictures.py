@@ -6,12 +6,14 @@ from pathlib import Path
 import numpy as np
 
 from src.config import Config
+from src.data.relabeled import Relabeled
 from src.engine.build import create_eval_loader, open_split
 from src.engine.distribution import Ranks
 from src.engine.prediction import softmax
-from src.engine.prediction_table import printable
 from src.engine.trained_network import TrainedNetwork
 from src.errors import UserError
+from src.labels import match_labels
+from src.printable import printable
 from src.visualization.attention_figures import draw_attention, draw_rollout, draw_words
 from src.visualization.embedding import Thinned, collect_features, draw_embedding, embed
 from src.visualization.feature_figures import choose_blocks, draw_features, principal_colors
@@ -109,16 +111,19 @@ def draw_class_features(
     if most_images < 1:
         raise UserError(f"embedding_images: expected at least 1, got {most_images}")
     dataset = open_split(config, "val")
-    if list(dataset.classes) != list(trained.card.classes):
+    try:
+        match = match_labels(trained.card.classes, dataset.classes, "the checkpoint")
+    except UserError:
         return (
             f"left out embedding.png: the configuration's data has other classes than {trained.card.model}; "
             "name its labelled images with --data DIR"
         )
-    loader = create_eval_loader(config, trained.card, Thinned(dataset, most_images), Ranks())
+    thinned = Relabeled(Thinned(dataset, most_images), match.classes, match.outputs)
+    loader = create_eval_loader(config, trained.card, thinned, Ranks())
     features, labels = collect_features(trained.net, loader)
     title = f"{trained.card.model}: class features of {len(labels):,} validation images, {method}"
     points = embed(features, method, config.seed)
-    folder.draw("embedding.png", draw_embedding(points, labels, trained.card.classes, title))
+    folder.draw("embedding.png", draw_embedding(points, labels, match.classes, title))
     return f"embedding.png shows {len(labels):,} validation images"
 
 

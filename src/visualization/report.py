@@ -128,7 +128,7 @@ def sum_squares(shares: np.ndarray, first: LayerTaps, factor: int) -> np.ndarray
 
 def script_json(content: Any) -> str:
     """JSON that nothing in it can end early inside an HTML script element."""
-    return json.dumps(content, separators=(",", ":")).replace("<", "\\u003c")
+    return json.dumps(content, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
 
 
 def _rolled_factor(grid: tuple[int, int]) -> int:

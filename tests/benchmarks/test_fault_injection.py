@@ -28,7 +28,7 @@ from src.engine.run_folder import RunFolder
 from src.errors import UserError
 from src.model_card import ModelCard
 
-CARD = ModelCard("tnt_ti_patch16_224", {}, ["a"], (16, 16), 3, (0.5,), (0.5,), 1.0)
+CARD = ModelCard("tnt_ti_patch16_224", {}, ["a"], (16, 16), 3, (0.5,) * 3, (0.5,) * 3, 1.0)
 
 
 def test_two_kills(tmp_path, capfd):

@@ -101,6 +101,13 @@ def test_every_image(tmp_path, num_classes, num_train, binary):
         assert np.array_equal(np.asarray(image).transpose(2, 0, 1).ravel(), row)
 
 
+def test_names_with_a_byte_order_mark(tmp_path):
+    folder, _, _ = make(tmp_path, 10, binary=True)
+    names = folder / ARCHIVES[10][1].names
+    names.write_bytes(b"\xef\xbb\xbf" + names.read_bytes())
+    assert Cifar(tmp_path, "val", 10).classes[0] == "airplane"
+
+
 @pytest.mark.parametrize("binary", [False, True])
 def test_place_of_a_value(tmp_path, binary):
     """Value 1024 + 2 * 32 + 5 is green, third row, sixth column."""

@@ -49,6 +49,12 @@ def packed(made, tmp_path):
     return Path(shutil.copytree(made / "packed", tmp_path / "packed"))
 
 
+def test_a_list_with_a_byte_order_mark(packed):
+    manifest = packed / "mindrecord.json"
+    manifest.write_bytes(b"\xef\xbb\xbf" + manifest.read_bytes())
+    assert MindRecord(packed, "val").classes == CLASSES
+
+
 def is_good(data: bytes) -> bool:
     return len(data) > 8
 

@@ -37,6 +37,12 @@ def test_splits(root):
     assert val.path(1) == root / "images" / "american_bulldog_11.jpg"
 
 
+def test_lists_with_a_byte_order_mark(root):
+    (root / "annotations" / "trainval.txt").write_text(TRAINVAL, encoding="utf-8-sig")
+    train = OxfordPets(root, "train")
+    assert train.classes[0] == "Abyssinian" and train.path(0).name == "Abyssinian_100.jpg"
+
+
 def test_classes_come_from_both_lists(root):
     (root / "annotations" / "trainval.txt").write_text("Abyssinian_2 1 1 1\n")
     assert OxfordPets(root, "train").classes == ["Abyssinian", "american_bulldog", "Bengal"]

@@ -102,7 +102,7 @@ def test_the_sources_and_the_version_change_the_key(monkeypatch, tmp_path):
     before = key()
     (tmp_path / "a.py").write_text("")
     with monkeypatch.context() as patch:
-        patch.setattr("src.engine.compiler_cache._SOURCES", tmp_path)
+        patch.setattr("src.engine.environment._SOURCES", tmp_path)
         assert key() != before
     monkeypatch.setattr(ms, "__version__", "0.0.1")
     assert key() != before

@@ -113,6 +113,19 @@ def test_files_of_one_name_stay_apart():
     )
 
 
+@pytest.mark.parametrize("letter", ["x", "狗"])
+def test_long_names_are_shortened(letter):
+    stem = letter * (231 // len(letter.encode()))  # with its ending a name of 235 bytes
+    files = [write_image(name) for name in (f"{stem}.png", f"{stem}.jpg", f"in/{stem}.png")]
+    drawings = Drawings("out", files)
+    written = [drawings.draw(Prediction(file, TOP)) for file in files]
+    assert len(set(written)) == len(files) and all(path.is_file() for path in written)
+    for path in written:
+        assert path.name.startswith(letter * 10) and path.name.endswith(".prediction.png")
+        assert len(os.fsencode(path.name)) <= 220
+    assert Drawings("out", [Path("x" * 205)])._names[Path("x" * 205)].name == "x" * 205 + ".prediction.png"
+
+
 def test_drawn_as_the_network_sees_it():
     exif = Image.Exif()
     exif[0x0112] = 6  # turn by 90 degrees, which the network's reader does not

@@ -10,6 +10,7 @@ from src.engine.launch_plan import (
     ADOPTED_PROCESS,
     LaunchPlan,
     free_port,
+    is_connected,
     is_free,
     is_own_address,
     msrun_command,
@@ -106,8 +107,9 @@ def test_a_rank_table_is_found_from_where_the_user_is(tmp_path):
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        ("--devices x", "--devices: expected a whole number of at least 1, got 'x'"),
-        ("--devices 0", "--devices: expected a whole number of at least 1, got '0'"),
+        ("--devices x", "--devices: expected a whole number from 1 to 1024, got x"),
+        ("--devices 0", "--devices: expected a whole number from 1 to 1024, got 0"),
+        (f"--devices {10**9}", "--devices: expected a whole number from 1 to 1024, got 1000000000"),
         ("--devices", "--devices: expected one argument"),
         ("--nnodes 2", "--node_rank is missing"),
         ("--nnodes 2 --node_rank 0", "--master_addr is missing"),
@@ -117,7 +119,7 @@ def test_a_rank_table_is_found_from_where_the_user_is(tmp_path):
         ("--hosts a,a", "--hosts: expected different names or addresses"),
         ("--hosts a,b --nnodes 2", "--nnodes: leave it out"),
         ("--hosts 192.0.2.7,192.0.2.8", "--node_rank is missing: expected one of --hosts"),
-        ("--master_port 80", "--master_port: expected a port from 1024 to 65535, got '80'"),
+        ("--master_port 80", "--master_port: expected a whole number from 1024 to 65535, got 80"),
         ("--rank_table none.json", "--rank_table: expected a JSON file, got 'none.json'"),
         ("--restarts -1", "--restarts: expected"),
     ],
@@ -145,12 +147,42 @@ def test_evaluation_knows_no_restarts():
     ],
 )
 def test_a_restart_continues_the_run_itself(before, after):
-    assert resuming(before.split()) == tuple(after.split())
+    assert resuming(before.split(), None, (1, 2)) == tuple(after.split())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "stamp", "after"),
+    [
+        ("--config a", None, "--config a --resume"),
+        ("--resume --config a", None, "--config a --resume"),
+        ("--resume old.ckpt --config a", None, "--resume old.ckpt --config a"),
+        ("--config a --resume=old.ckpt", (1, 2), "--config a --resume=old.ckpt"),
+        ("--config a --resume", (1, 2), "--config a --resume"),
+        ("--config a --overwrite", (1, 2), "--config a --overwrite"),  # the old run is still there
+        ("--config a --overwrite", None, "--config a --resume"),
+    ],
+)
+def test_a_restart_where_nothing_was_saved(arguments, stamp, after):
+    """It must not train from scratch in place of going on from old.ckpt, nor go on with what was to be overwritten."""
+    assert resuming(arguments.split(), stamp, stamp) == tuple(after.split())
 
 
 def test_own_addresses():
     assert is_own_address("127.0.0.1") and is_own_address("localhost")
     assert not is_own_address("192.0.2.7") and not is_own_address("no.such.host.invalid")
+
+
+def test_connections():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        port = listener.getsockname()[1]
+        assert not is_connected(port)
+        with socket.create_connection(("127.0.0.1", port)):
+            accepted, _ = listener.accept()
+            assert is_connected(port)
+        assert not is_connected(port)  # the other side has left
+        accepted.close()
 
 
 def test_free_ports():

@@ -310,7 +310,7 @@ def test_command_line(folder, output):
     assert done.stdout.endswith(f"finished: {output}; use it with --data.source mindrecord --data {output}\n")
     for arguments, message in (
         ((folder,), "arguments are required: --output; see --help"),
-        ((folder, "--output", output, "--shards", "many"), "--shards: invalid int value: 'many'"),
+        ((folder, "--output", output, "--shards", "many"), "--shards: expected a whole number from 1 to 256, got many"),
         ((folder / "nowhere", "--output", output), "nowhere does not exist or is no folder"),
     ):
         done = run(*arguments)

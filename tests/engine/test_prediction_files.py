@@ -1,5 +1,7 @@
 """JSON and CSV files of predictions."""
 
+import csv
+import io
 import json
 from pathlib import Path
 
@@ -18,6 +20,16 @@ def test_csv():
         '"a,b.png",1,"""quoted"", label",0.75',
         '"a,b.png",2,狗,0.25',
     ]
+
+
+@pytest.mark.parametrize("text", ["=1+2", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1"])
+def test_csv_has_no_formulas(text):
+    predictions = [Prediction(Path(f"{text}.png"), [(text, 1.0), ("a=1", 1e-7)])]
+    _, *rows = csv.reader(io.StringIO(to_csv(predictions), newline=""))
+    assert rows == [[f"'{text}.png", "1", f"'{text}", "1.0"], [f"'{text}.png", "2", "a=1", "1e-07"]]
+    write_predictions("out.json", None, predictions, [])
+    (image,) = json.loads(Path("out.json").read_text(encoding="utf-8"))["images"]
+    assert (image["file"], image["predictions"][0]["label"]) == (f"{text}.png", text)
 
 
 def test_files_are_written():

@@ -1,9 +1,17 @@
 """train.py and eval.py as a user runs them, on a tiny network and a few digits."""
 
+import fcntl
+import itertools
 import json
 import os
+import pty
 import shutil
 import signal
+import subprocess
+import sys
+import termios
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import mindspore as ms
@@ -12,9 +20,10 @@ import pytest
 
 import eval as eval_script
 import train as train_script
-from src.checkpoint import read_checkpoint
+from src.checkpoint import read_checkpoint, save_checkpoint
 from src.config import load_config
 from src.engine.command import run_command
+from src.engine.evaluation import ScoreCounter, evaluate
 from src.engine.run_folder import RunFolder
 from src.engine.stop_request import Stopped
 from src.engine.training import Training
@@ -89,7 +98,16 @@ FULL_RECIPE = [
     *("--data.rand_augment", "rand-m9-mstd0.5-inc1", "--data.erase_prob", "0.25", "--data.mixup", "0.8"),
     *("--data.cutmix", "1.0", "--data.repeats", "3", "--model.drop_path_rate", "0.2", "--model.drop_rate", "0.1"),
     *("--train.ema_decay", "0.99", "--train.ema_warmup", "true", "--train.precision", "float16"),
-    *("--train.accumulate", "2", "--train.loss_scale", "1e6", "--optimizer.clip_norm", "1.0"),
+    *(
+        "--train.log_every",
+        "50",
+        "--train.accumulate",
+        "2",
+        "--train.loss_scale",
+        "1e6",
+        "--optimizer.clip_norm",
+        "1.0",
+    ),
 ]
 
 
@@ -141,15 +159,21 @@ def test_resume_gives_the_same_bits(folder, uninterrupted, step, action, saved):
         assert values.keys() == expected.keys()
         for name, value in expected.items():
             np.testing.assert_array_equal(values[name], value, err_msg=name)
-    entries = [json.loads(line) for line in (folder / "parts" / "tiny" / "metrics.jsonl").read_text().splitlines()]
-    steps = [entry["step"] for entry in entries if entry["kind"] == "eval"]
-    assert steps == [3, 6, 9] and "ema_top1" in entries[-1]
+    of_parts, of_whole = (told_by(folder / name / "tiny") for name in ("parts", "whole"))
+    assert of_parts == of_whole  # also the average loss over steps before and after the stop
+    assert [entry["step"] for entry in of_parts if "ema_top1" in entry] == [3, 6, 9]
+
+
+def told_by(run_folder):
+    """Entries of metrics.jsonl without times."""
+    entries = [json.loads(line) for line in (run_folder / "metrics.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in e.items() if k not in ("images_per_second", "data_wait")} for e in entries]
 
 
 def test_evaluation_that_a_stop_interrupted_is_made_up(folder):
     options = ["--config", "tiny.yaml", "--output", "parts"]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("src.engine.training.evaluate", lambda *arguments: sigterm() or next(arguments[1]))
+        patch.setattr("src.engine.training.evaluate", lambda *arguments: sigterm() or arguments[-1](1))
         with pytest.raises(Stopped):
             train_script.main(options)
     train_script.main([*options, "--resume"])
@@ -182,17 +206,19 @@ def test_a_checkpoint_that_lost_its_end_is_passed_over(folder, capsys):
 
 
 def test_a_checkpoint_that_cannot_be_loaded_now_is_not_passed_over(folder, monkeypatch):
-    def fail(*args, **kwargs):
-        raise ValueError("not enough memory")
+    def fail(*args):
+        raise MemoryError
 
-    monkeypatch.setattr(ms, "load_checkpoint", fail)
-    with pytest.raises(TemporaryError, match="last.ckpt, which is not damaged: not enough memory"):
+    monkeypatch.setattr("src.checkpoint_file._read", fail)
+    with pytest.raises(
+        TemporaryError, match="cannot read the checkpoint .*last.ckpt: its .* bytes do not fit into the m"
+    ):
         train_script.main(["--config", "tiny.yaml", "--resume"])
 
 
 def test_the_best_score_outlives_a_lost_record(folder):
     (folder / "runs" / "tiny" / "metrics.jsonl").unlink()
-    best = read_checkpoint(folder / "runs" / "tiny" / "checkpoints" / "last.ckpt").progress["best_top1"]
+    best = read_checkpoint(folder / "runs" / "tiny" / "checkpoints" / "best.ckpt").progress["best_top1"]
     config = load_config("tiny.yaml")
     assert best > 0 and Training(config, RunFolder(config.output, "tiny"), resume="auto").best_top1 == best
 
@@ -208,6 +234,62 @@ def test_a_disk_that_is_full_ends_a_run_in_one_line(folder, capsys, monkeypatch)
     monkeypatch.setattr(os, "fsync", fail)
     code, err, _ = run(train_script.main, ["--config", "tiny.yaml", "--output", "full"], capsys)
     assert code == 75 and err.startswith("error: cannot write the run's folder full/tiny: ") and err.count("\n") == 1
+
+
+def start_on_terminal(*argv):
+    """train.py with a terminal of its own, and the terminal's other end."""
+    master, slave = pty.openpty()
+
+    def lead():
+        os.setsid()
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+    script = [sys.executable, train_script.__file__, *argv]
+    process = subprocess.Popen(script, stdin=slave, stdout=slave, stderr=slave, preexec_fn=lead)
+    os.close(slave)
+    return process, master
+
+
+@pytest.mark.parametrize("how,code", [("twice", 143), ("closed", 129)])
+def test_signals_in_a_row_and_a_closed_terminal_save_the_run(folder, how, code):
+    options = ["--config", "tiny.yaml", "--output", "stopped", "--schedule.epochs", "10000", "--train.log_every", "1"]
+    process, master = start_on_terminal(*options)
+    metrics = folder / "stopped" / "tiny" / "metrics.jsonl"
+    told = b""
+    while not metrics.exists():  # it trains
+        told += os.read(master, 10000)
+    if how == "closed":
+        os.close(master)
+    else:
+        process.send_signal(signal.SIGTERM)
+        time.sleep(0.05)
+        process.send_signal(signal.SIGTERM)
+        with suppress(OSError):  # which is how a terminal ends
+            while part := os.read(master, 10000):
+                told += part
+        os.close(master)
+        assert b"stopped by SIGTERM" in told and b"Traceback" not in told
+    assert process.wait(60) == code
+    assert "last.ckpt holds it: go on with --resume" in (metrics.parent / "train.log").read_text().splitlines()[-1]
+    assert read_checkpoint(metrics.parent / "checkpoints" / "last.ckpt").state
+
+
+@pytest.mark.parametrize("how", ["deleted", "replaced"])
+def test_a_folder_that_is_gone_ends_the_run(folder, capsys, how):
+    """It must not come back half, nor be mixed with the run that took its place."""
+
+    def take_away():
+        shutil.rmtree("gone/tiny")
+        if how == "replaced":
+            RunFolder("gone", "tiny").start("another: run", {}, False)
+
+    with pytest.MonkeyPatch.context() as patch:
+        end_after_step(patch, 3, take_away)
+        code, err, _ = run(train_script.main, ["--config", "tiny.yaml", "--output", "gone"], capsys)
+    assert code == 2 and err.count("\n") == 1
+    assert err.startswith("error: the run's folder gone/tiny was deleted, moved or replaced while the run trained")
+    expected = {"deleted": [], "replaced": ["config.yaml", "environment.json"]}[how]
+    assert sorted(path.name for path in Path("gone").rglob("*") if path.is_file()) == expected
 
 
 def test_a_changed_configuration_is_refused_unless_allowed(folder):
@@ -241,11 +323,136 @@ def test_resume_refusals(folder):
         train_script.main(["--config", "tiny.yaml", "--resume", best])
 
 
-def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_step(folder):
-    options = ["--output", "nan", "--optimizer.lr", "1e30", "--schedule.warmup_epochs", "0"]
-    with pytest.raises(UserError, match=r"the loss is (nan|inf) at step [23] \(epoch 1\)"):
-        train_script.main(["--config", "tiny.yaml", *options])
-    assert not (folder / "nan" / "tiny" / "checkpoints" / "last.ckpt").exists()
+@pytest.mark.parametrize("save_every", ["null", "1"])
+def test_a_loss_that_is_not_finite_stops_the_run_and_leaves_nothing_diverged(folder, save_every):
+    """With a checkpoint after each step the weights that give the bad loss have been saved: they are taken back."""
+    with pytest.MonkeyPatch.context() as patch:
+        diverge_after(patch, 1, "huge")
+        with pytest.raises(UserError, match=r"the loss is (nan|inf) at step 2 \(epoch 1\)") as error:
+            train_script.main(["--config", "tiny.yaml", "--output", "nan", "--train.save_every", save_every])
+    assert "The last checkpoint" not in str(error.value)
+    assert not list((folder / "nan" / "tiny").rglob("*.ckpt"))
+
+
+VALUES = {"weights": np.nan, "huge": 3e38}
+
+
+def diverge_after(patch, step, how):
+    """The step's weights, or what the network gives with them, are not finite from here on."""
+
+    def act(self, loss):
+        check_finite(self, loss)
+        if self.step >= step and how in VALUES:
+            self.net.head.weight.set_data(ms.Tensor(np.full(self.net.head.weight.shape, VALUES[how], np.float32)))
+
+    def add(self, logits, labels, indices):
+        training = next(keepers)
+        return counter_add(self, logits * (np.nan if training else 1.0), labels, indices)
+
+    check_finite, counter_add = Training._check_finite, ScoreCounter.add
+    keepers = (number >= 2 * step for number in itertools.count())
+    if how in VALUES:
+        patch.setattr(Training, "_check_finite", act)
+    else:
+        patch.setattr(ScoreCounter, "add", add)
+
+
+@pytest.mark.parametrize("keep", ["1", "2"])
+@pytest.mark.parametrize("how", ["weights", "outputs"])
+def test_a_diverged_run_keeps_its_last_good_checkpoint(folder, how, keep):
+    """Three batches of evaluation and three steps an epoch; what step 6 leaves is bad."""
+    options = ["--config", "tiny.yaml", "--output", "bad", "--train.keep_checkpoints", keep]
+    with pytest.MonkeyPatch.context() as patch:
+        diverge_after(patch, {"weights": 6, "outputs": 2}[how], how)
+        with pytest.raises(UserError, match="after step 6.* The last checkpoint before it is .*last.ckpt, of step 3$"):
+            train_script.main(options)
+    checkpoints = folder / "bad" / "tiny" / "checkpoints"
+    last, best = (read_checkpoint(checkpoints / f"{name}.ckpt") for name in ("last", "best"))
+    assert last.progress["step"] == best.progress["step"] == 3
+    assert all(np.isfinite(value).all() for value in (*last.weights.values(), *last.state.values()))
+    json_is_json(folder / "bad" / "tiny" / "metrics.jsonl")
+    train_script.main([*options, "--resume"])
+    assert read_checkpoint(checkpoints / "last.ckpt").progress["step"] == 9
+
+
+def json_is_json(path):
+    def refuse(constant):
+        raise AssertionError(constant)
+
+    for line in path.read_text().splitlines():
+        json.loads(line, parse_constant=refuse)
+
+
+def test_a_network_of_nan_has_no_score(folder, capsys):
+    """NaN ranks class 0 first, which would be 10 %."""
+    content = read_checkpoint("runs/tiny/checkpoints/best.ckpt")
+    net = content.card.create_network()
+    net.head.bias.set_data(ms.Tensor(np.full(10, np.nan, np.float32)))
+    save_checkpoint("nan.ckpt", net.get_parameters(), content.card)
+    argv = ["--config", "tiny.yaml", "--checkpoint", "nan.ckpt", "--json", "scores.json"]
+    code, err, out = run(eval_script.main, argv, capsys)
+    assert code == 2 and err.count("\n") == 1 and "top-1" not in out and not (folder / "scores.json").exists()
+    assert "not finite for 48 of 48 images, the first is image 0 of the split val, counted from 0" in err
+
+
+def test_returning_to_an_earlier_checkpoint_returns_to_its_best(folder, capsys):
+    """The best of the steps that are given up would stay as best.ckpt, under a score that is another one's."""
+    run_folder = folder / "runs" / "tiny"
+    options = ["--config", "tiny.yaml", "--allow_changes", "--optimizer.lr", "1e-4"]
+    step_6 = "runs/tiny/checkpoints/step_000000006.ckpt"
+    best_then = max(e["top1"] for e in evaluations(run_folder) if e["step"] <= 6)
+    later = read_checkpoint(run_folder / "checkpoints" / "best.ckpt")
+    net = later.card.create_network()
+    save_checkpoint(
+        run_folder / "checkpoints" / "best.ckpt", net.get_parameters(), later.card, (), {"step": 9, "best_top1": 100.0}
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        end_after_step(patch, 7, sigterm)
+        with pytest.raises(Stopped):
+            train_script.main([*options, "--resume", step_6])
+    out = capsys.readouterr().out
+    assert "removed runs/tiny/checkpoints/best.ckpt, which is of a step that this run no longer has" in out
+    best = read_checkpoint(run_folder / "checkpoints" / "best.ckpt")  # of step 6, evaluated again
+    assert best.progress["step"] == 6 and best.progress["best_top1"] <= best_then
+    assert [e["step"] for e in evaluations(run_folder)] == [3, 6]
+    train_script.main([*options, "--resume"])
+    best = read_checkpoint(run_folder / "checkpoints" / "best.ckpt")
+    assert f"best top-1 {best.progress['best_top1']:.2f} %" in capsys.readouterr().out
+    eval_script.main(["--config", "tiny.yaml", "--json", "scores.json"])
+    assert json.loads((folder / "scores.json").read_text())["top1"] == best.progress["best_top1"]
+
+
+def evaluations(run_folder):
+    entries = [json.loads(line) for line in (run_folder / "metrics.jsonl").read_text().splitlines()]
+    return [entry for entry in entries if entry["kind"] == "eval"]
+
+
+def test_a_run_that_goes_on_elsewhere_is_there_from_its_start(folder, uninterrupted, capsys):
+    """Stopped in its first evaluation, it must not name a checkpoint that it never wrote; nor save the averages, which
+    the network has at that moment, as weights."""
+    options = ["--config", "tiny.yaml", "--output", "other", *FULL_RECIPE]
+    calls = itertools.count(1)
+
+    def stop_in_the_second(*arguments):
+        if next(calls) == 2:
+            sigterm()
+        return evaluate(*arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("src.engine.training.evaluate", stop_in_the_second)
+        with pytest.raises(Stopped):
+            train_script.main([*options, "--resume", "whole/tiny/checkpoints/step_000000006.ckpt"])
+    assert "stopped by SIGTERM after step 6; other/tiny/checkpoints/last.ckpt holds it" in capsys.readouterr().out
+    saved = read_checkpoint("other/tiny/checkpoints/last.ckpt")
+    expected = read_checkpoint("whole/tiny/checkpoints/step_000000006.ckpt")
+    for part in ("weights", "state"):
+        for name, value in getattr(expected, part).items():
+            np.testing.assert_array_equal(getattr(saved, part)[name], value)
+    train_script.main([*options, "--resume"])
+    assert "resuming from other/tiny/checkpoints/last.ckpt after step 6" in capsys.readouterr().out
+    resumed = read_checkpoint("other/tiny/checkpoints/last.ckpt")
+    for name, value in uninterrupted.weights.items():
+        np.testing.assert_array_equal(resumed.weights[name], value)
 
 
 def test_init_from_another_run(folder):
@@ -266,10 +473,13 @@ def test_init_from_another_run(folder):
             train_script.main(["--config", "tiny.yaml", "--init_from", "none.ckpt", *more])
 
 
-def test_resume_before_the_first_checkpoint_starts_anew(folder):
+def test_resume_before_the_first_checkpoint_starts_anew(folder, capsys):
     (folder / "early" / "tiny").mkdir(parents=True)
     (folder / "early" / "tiny" / "metrics.jsonl").write_text('{"kind": "train"}\n')
     train_script.main(["--config", "tiny.yaml", "--output", "early", "--schedule.epochs", "1", "--resume"])
+    assert "--resume: there is no checkpoint in early/tiny/checkpoints to go on from, training starts anew" in (
+        capsys.readouterr().out
+    )
     assert '"kind": "train"}' not in (folder / "early" / "tiny" / "metrics.jsonl").read_text()
 
 

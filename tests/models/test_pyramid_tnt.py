@@ -67,7 +67,7 @@ def test_relative_positions_have_the_authors_shapes_and_follow_odd_grids():
 @pytest.mark.parametrize("image_size", [48, (224, 240), -32, "224"])
 def test_wrong_image_size_is_refused_with_the_rule(image_size):
     with pytest.raises(UserError, match="multiples of 32"):
-        create_model("ptnt_s_patch16_256", image_size=image_size)
+        PyramidTNT(image_size=image_size)
 
 
 def test_wrong_structure_is_refused():

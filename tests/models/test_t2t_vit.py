@@ -197,7 +197,7 @@ def test_drop_path_rises_over_blocks_and_in_dense_networks_over_stages():
 @pytest.mark.parametrize("image_size", [100, (224, 230), 0])
 def test_wrong_image_size_is_refused_with_the_rule(image_size):
     with pytest.raises(UserError, match="image_size: T2T-ViT takes sides that are positive multiples of 16"):
-        create_model("t2t_vit_14", image_size=image_size)
+        T2TViT(image_size=image_size)
 
 
 def test_squeeze_and_excitation_is_one_variant_only():

@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 
 from src.errors import UserError
-from src.models import create_model
 from src.models.tnt import TNT, PatchEmbed
 from tests.parity import check_forward, check_gradients, check_training, load_case
 
@@ -59,7 +58,7 @@ def test_image_sizes(image_size):
 @pytest.mark.parametrize("image_size", [100, (224, 230), 0, (224,), 224.0])
 def test_wrong_image_size_is_refused_with_the_rule(image_size):
     with pytest.raises(UserError, match="multiples of 16"):
-        create_model("tnt_s_patch16_224", image_size=image_size)
+        TNT(image_size=image_size)
 
 
 def test_wrong_structure_is_refused():
