@@ -5,18 +5,18 @@ import shutil
 import sys
 from collections.abc import Sequence
 
-from src.engine.command import run_command  # first: it quiets MindSpore's log before MindSpore is imported
+from src.terminal.command import run_command  # first: it quiets MindSpore's log before MindSpore is imported
 
-from src.accuracy_plot import draw_accuracy  # isort: skip
-from src.complexity import count, create_unfilled_model
-from src.complexity_formula import compare
-from src.complexity_report import WHAT_IS_COUNTED, NetworkCost, to_csv, to_dict, to_markdown, to_text
+from src.complexity.accuracy_plot import draw_accuracy  # isort: skip
+from src.complexity.count import count, create_unfilled_model
+from src.complexity.paper_formula import compare
+from src.complexity.report import WHAT_IS_COUNTED, NetworkCost, to_csv, to_dict, to_markdown, to_text
 from src.errors import UserError
-from src.json_file import write_json
+from src.files.json_file import write_json
+from src.files.output_file import check_output_file
+from src.files.whole_file import write_whole
 from src.models import get_variant, list_models
-from src.output_file import check_output_file
-from src.script_parser import ScriptParser, path, whole_number
-from src.whole_file import write_whole
+from src.terminal.script_parser import ScriptParser, path, whole_number
 
 LARGEST_SIDE = 4096
 

@@ -4,18 +4,18 @@ import argparse
 from collections.abc import Sequence
 from typing import Any
 
-from src.engine.command import run_command  # first: it quiets MindSpore's log before MindSpore is imported
+from src.terminal.command import run_command  # first: it quiets MindSpore's log before MindSpore is imported
 
-from src.checkpoint import save_checkpoint  # isort: skip
-from src.engine.conversion import convert_file, read_class_names, write_reference_file
-from src.engine.device import set_up_device
-from src.engine.progress import print_line
+from src.weights.checkpoint import save_checkpoint  # isort: skip
+from src.config.typed_value import shortened
+from src.config.yaml_file import parse_yaml
+from src.devices.device import set_up_device
 from src.errors import UserError
+from src.files.output_file import check_output_file
 from src.models import get_variant
-from src.output_file import check_output_file
-from src.script_parser import ScriptParser, path, whole_number
-from src.typed_value import shortened
-from src.yaml_file import parse_yaml
+from src.terminal.progress import print_line
+from src.terminal.script_parser import ScriptParser, path, whole_number
+from src.weights.conversion import convert_file, read_class_names, write_reference_file
 
 _SIDE = whole_number(1, 16384)
 

@@ -3,24 +3,24 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from src.engine.command import run_command  # first: it quiets MindSpore's log before MindSpore is imported
+from src.terminal.command import run_command  # first: it quiets MindSpore's log before MindSpore is imported
 
-from src.checkpoint import read_checkpoint  # isort: skip
+from src.weights.checkpoint import read_checkpoint  # isort: skip
 from src.config import parse_command_line
+from src.data.labels import match_labels
 from src.data.relabeled import Relabeled
+from src.devices.device import current_device
+from src.devices.ranks import Exchange, serve_if_scheduler, start_distribution
 from src.engine.agreement import check_same_start
 from src.engine.batch_memory import check_batch_fits
 from src.engine.build import create_compiler_cache, create_eval_loader, describe_ignored, evaluation_input, open_split
-from src.engine.device import current_device
-from src.engine.distribution import Exchange, serve_if_scheduler, start_distribution
 from src.engine.evaluation import evaluate
-from src.engine.progress import Progress, print_line
 from src.engine.run_folder import RunFolder
 from src.engine.skipped_images import SkippedImages
 from src.engine.trained_network import build_network, card_of, choose_checkpoint, set_up_device_for
-from src.json_file import write_json
-from src.labels import match_labels
-from src.output_file import check_output_file
+from src.files.json_file import write_json
+from src.files.output_file import check_output_file
+from src.terminal.progress import Progress, print_line
 
 
 @dataclass

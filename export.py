@@ -7,18 +7,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from src.engine.command import run_command  # first: it quiets MindSpore's log before MindSpore is imported
+from src.terminal.command import run_command  # first: it quiets MindSpore's log before MindSpore is imported
 
 from src.config import Config, parse_command_line  # isort: skip
-from src.documented_platforms import PLATFORMS
 from src.engine.build import create_card
-from src.engine.progress import print_line
 from src.engine.run_folder import RunFolder
 from src.engine.trained_network import at_image_size, choose_checkpoint, open_trained_network, set_up_device_for
 from src.errors import UserError
-from src.export import Export, Exporter, Form, check_form
-from src.exported_file import ENDINGS, LARGEST_BATCH, ending_of, read_key, sidecar_of
-from src.portability import audit
+from src.export.exported_file import ENDINGS, LARGEST_BATCH, ending_of, read_key, sidecar_of
+from src.export.exporter import Export, Exporter, Form, check_form
+from src.portability.audit import audit
+from src.portability.docstrings import PLATFORMS
+from src.terminal.progress import print_line
 
 
 @dataclass

@@ -3,10 +3,10 @@
 import argparse
 from collections.abc import Sequence
 
-from src.engine.command import run_command  # first: it quiets MindSpore's log before MindSpore is imported
+from src.terminal.command import run_command  # first: it quiets MindSpore's log before MindSpore is imported
 
-from src.engine.mindrecord_shards import MAX_SHARDS, make_mindrecord  # isort: skip
-from src.script_parser import ScriptParser, path, whole_number
+from src.data.mindrecord_shards import MAX_SHARDS, make_mindrecord  # isort: skip
+from src.terminal.script_parser import ScriptParser, path, whole_number
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:

@@ -5,17 +5,17 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from src.engine.command import run_command  # first: it quiets MindSpore's log before MindSpore is imported
+from src.terminal.command import run_command  # first: it quiets MindSpore's log before MindSpore is imported
 
 from src.config import parse_command_line  # isort: skip
-from src.engine.classifier import open_classifier
-from src.engine.drawing import Drawings
-from src.engine.prediction import Skipped, find_images, predict_images
-from src.engine.prediction_files import check_prediction_files, write_predictions
-from src.engine.prediction_table import PredictionTable
-from src.engine.progress import Progress, print_line
 from src.engine.run_folder import RunFolder
 from src.errors import UserError, show_warnings_in_one_line
+from src.prediction.classifier import open_classifier
+from src.prediction.drawing import Drawings
+from src.prediction.files import check_prediction_files, write_predictions
+from src.prediction.predictions import Skipped, find_images, predict_images
+from src.prediction.table import PredictionTable
+from src.terminal.progress import Progress, print_line
 
 
 @dataclass

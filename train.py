@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from src.engine.command import run_command  # first: it quiets MindSpore's log before MindSpore is imported
+from src.terminal.command import run_command  # first: it quiets MindSpore's log before MindSpore is imported
 
 from src.config import parse_command_line  # isort: skip
-from src.engine.distribution import serve_if_scheduler
+from src.devices.ranks import serve_if_scheduler
 from src.engine.run_folder import RunFolder
 from src.engine.training import Training
 

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from src.engine.command import run_command  # first: it quiets MindSpore's log before MindSpore is imported
+from src.terminal.command import run_command  # first: it quiets MindSpore's log before MindSpore is imported
 
 from src.config import parse_command_line  # isort: skip
-from src.engine.progress import print_line
 from src.engine.run_folder import RunFolder
 from src.engine.trained_network import choose_checkpoint, open_trained_network
+from src.terminal.progress import print_line
 from src.visualization.input_images import DIGITS, load_images
 from src.visualization.picture_folder import PictureFolder
 from src.visualization.pictures import draw_class_features, draw_images

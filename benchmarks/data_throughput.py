@@ -47,9 +47,9 @@ from src.data.random_erasing import RandomErasing
 from src.data.read_image import read_image
 from src.data.shared_batches import WORKER_ENVIRONMENT
 from src.data.transforms import EvalTransform, TrainTransform
-from src.engine.command import run_command
-from src.json_file import write_json
-from src.output_file import check_output_file
+from src.files.json_file import write_json
+from src.files.output_file import check_output_file
+from src.terminal.command import run_command
 
 WIDTH, HEIGHT = 500, 375
 QUALITY = 90

@@ -34,18 +34,18 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from src.engine.command import run_command  # first: it quiets MindSpore's log before MindSpore is imported
+from src.terminal.command import run_command  # first: it quiets MindSpore's log before MindSpore is imported
 
 import numpy as np  # isort: skip
 
-from src.checkpoint import Checkpoint, read_checkpoint
 from src.config import load_config, run_name
-from src.ema import PREFIX as AVERAGE
-from src.engine.environment import describe_environment
+from src.devices.environment import describe_environment
 from src.engine.run_folder import RunFolder
 from src.errors import UserError
-from src.json_file import write_json
-from src.output_file import check_output_file
+from src.files.json_file import write_json
+from src.files.output_file import check_output_file
+from src.optim.ema import PREFIX as AVERAGE
+from src.weights.checkpoint import Checkpoint, read_checkpoint
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 

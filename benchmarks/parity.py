@@ -9,11 +9,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from src.engine.command import run_command  # first: it quiets MindSpore's log before MindSpore is imported
+from src.terminal.command import run_command  # first: it quiets MindSpore's log before MindSpore is imported
 
 import numpy as np  # isort: skip
 
-from src.engine.device import set_up_device
+from src.devices.device import set_up_device
 from tests.parity import FOLDER, create_step, load_case
 
 

@@ -12,17 +12,17 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from src.engine.command import run_command  # first: it quiets MindSpore's log before MindSpore is imported
+from src.terminal.command import run_command  # first: it quiets MindSpore's log before MindSpore is imported
 
 import mindspore as ms  # isort: skip
 
 from src.config import Config, load_config
-from src.documented_platforms import PLATFORMS
+from src.devices.device import set_up_device
 from src.engine.build import create_card
-from src.engine.device import set_up_device
 from src.errors import UserError
-from src.output_file import check_output_file
-from src.portability import audit_graphs, check_targets, inference_operators, training_operators
+from src.files.output_file import check_output_file
+from src.portability.audit import audit_graphs, check_targets, inference_operators, training_operators
+from src.portability.docstrings import PLATFORMS
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 CLASSES = [str(digit) for digit in range(10)]
@@ -35,7 +35,7 @@ NETWORKS = {
 """Family, demo configuration, and what differs from it in `model`."""
 
 SEVERAL_DEVICES = ("AllGather", "AllReduce", "Broadcast")
-"""Not in the graphs above, which are those of one device: src/engine/distribution.py and src/optimizer.py call them."""
+"""Not in the graphs above, which are those of one device: src/devices/ranks.py and src/optim/optimizer.py call them."""
 
 BEGIN, END = "<!-- written by benchmarks/portability.py -->", "<!-- end of what is written -->"
 

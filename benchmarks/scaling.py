@@ -15,9 +15,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from src.engine.command import run_command  # first: it quiets MindSpore's log before MindSpore is imported
+from src.terminal.command import run_command  # first: it quiets MindSpore's log before MindSpore is imported
 
-from src.complexity import count  # isort: skip
+from src.complexity.count import count  # isort: skip
 from src.errors import UserError, nearest
 from src.layers.norm import BatchNorm2d
 from src.models import create_model, get_variant, list_models

@@ -10,8 +10,8 @@ the first one left. With --operators more processes run a few steps under MindSp
 - step time: the median of several steps after warm-up, from input tensors to the result on the host.
 - share: multiply-adds / step time / rate, where rate is what this machine reaches in a plain matrix product: the best
   of 20 NumPy `a @ b`, float32, 2048 x 2048, with the same number of threads, between the steps. Training counts three
-  times the forward's multiply-adds; src/complexity.py says what counts as one. MindSpore's own matrix product is timed
-  in the same way.
+  times the forward's multiply-adds; src/complexity/count.py says what counts as one. MindSpore's own matrix product is
+  timed in the same way.
 
 Only figures from an otherwise idle machine mean anything. Linux only (resident memory is read from /proc).
 """
@@ -32,24 +32,24 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from src.engine.command import run_command  # first: it quiets MindSpore's log before MindSpore is imported
+from src.terminal.command import run_command  # first: it quiets MindSpore's log before MindSpore is imported
 
 import mindspore as ms  # isort: skip
 import numpy as np
 from mindspore import nn, ops
 
-from src.complexity import count
+from src.compilation.compiler_cache import CompilerCache
+from src.compilation.recompute import recompute_blocks
+from src.complexity.count import count
 from src.config import Config
+from src.config.yaml_file import parse_yaml
+from src.devices.device import current_device, set_up_device
+from src.devices.environment import describe_environment
 from src.engine.build import create_train_step
-from src.engine.compiler_cache import CompilerCache
-from src.engine.device import current_device, set_up_device
-from src.engine.environment import describe_environment
 from src.errors import UserError
-from src.json_file import write_json
+from src.files.json_file import write_json
+from src.files.output_file import check_output_file
 from src.models import create_model, get_variant
-from src.output_file import check_output_file
-from src.recompute import recompute_blocks
-from src.yaml_file import parse_yaml
 
 SIDE = 2048
 WARM_UP_STEPS = 2

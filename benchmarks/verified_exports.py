@@ -11,21 +11,21 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from src.engine.command import run_command  # first: it quiets MindSpore's log before MindSpore is imported
+from src.terminal.command import run_command  # first: it quiets MindSpore's log before MindSpore is imported
 
 import mindspore as ms  # isort: skip
 import numpy as np
 from mindspore import Tensor, nn
 
-from src.engine.device import set_up_device
+from src.devices.device import set_up_device
 from src.errors import UserError, nearest
-from src.export import Exporter, Form
-from src.exported_file import ending_of
-from src.model_card import ModelCard
+from src.export.exported_file import ending_of
+from src.export.exporter import Exporter, Form
+from src.files.output_file import check_output_file
+from src.files.whole_file import write_whole
 from src.models import get_variant, list_models
-from src.output_file import check_output_file
-from src.text_table import Table
-from src.whole_file import write_whole
+from src.terminal.text_table import Table
+from src.weights.model_card import ModelCard
 
 FORMS = (Form(), Form(precision="float16"), Form("ONNX"), Form("ONNX", precision="float16"))
 BEGIN, END = "<!-- written by benchmarks/verified_exports.py -->", "<!-- end of what is written -->"

@@ -5,8 +5,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from src.engine.command import run_command
-from src.engine.launcher import launch
+from src.devices.launcher import launch
+from src.terminal.command import run_command
 
 
 def main() -> int:

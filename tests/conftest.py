@@ -2,7 +2,7 @@
 
 import os
 
-os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX2")  # before MindSpore's first operator, as src.engine.device does
+os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX2")  # before MindSpore's first operator, as src.devices.device does
 
 import mindspore as ms
 import pytest

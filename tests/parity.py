@@ -9,15 +9,15 @@ import mindspore as ms
 import numpy as np
 from mindspore import nn, ops
 
-from src.convert import load_reference_weights, reference_names
+from src.compilation.shared_graphs import share_graphs
 from src.engine.train_step import TrainStep
-from src.loss import create_loss
 from src.models import create_model
 from src.models.pyramid_tnt import PyramidTNT
 from src.models.t2t_vit import T2TViT
 from src.models.tnt import TNT
-from src.optimizer import AdamW, decay_groups
-from src.shared_graphs import share_graphs
+from src.optim.loss import create_loss
+from src.optim.optimizer import AdamW, decay_groups
+from src.weights.author_names import load_reference_weights, reference_names
 from tests.reference.fill import fill_input, fill_parameter
 
 FOLDER = Path(__file__).parent / "reference"

@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from src.config import parse_command_line
-from src.engine.launch_plan import parse_launch_options
-from src.engine.launcher import STOP_SECONDS
+from src.devices.launch_plan import parse_launch_options
+from src.devices.launcher import STOP_SECONDS
 from train import TrainOptions
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -11,10 +11,10 @@ from mindspore import Tensor
 from PIL import Image
 
 import visualize as command
-from src.checkpoint import save_checkpoint
-from src.engine.command import run_command
-from src.engine.device import set_up_device
-from src.model_card import ModelCard
+from src.devices.device import set_up_device
+from src.terminal.command import run_command
+from src.weights.checkpoint import save_checkpoint
+from src.weights.model_card import ModelCard
 
 TNT = {"depth": 3, "inner_dim": 4, "inner_num_heads": 2, "outer_dim": 8, "outer_num_heads": 2}
 T2T = {"depth": 1, "token_dim": 4, "embed_dim": 8, "num_heads": 2}

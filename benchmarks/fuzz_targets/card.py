@@ -10,11 +10,11 @@ import numpy as np
 
 from benchmarks.fuzz_targets.mutation import is_stated, mutate_json, mutate_text
 from benchmarks.fuzz_targets.target import SilentChange
-from src.checkpoint import read_checkpoint
-from src.checkpoint_file import write_checkpoint_file
 from src.config import Config, changed_keys
-from src.model_card import ModelCard
 from src.models import resolve_arguments
+from src.weights.checkpoint import read_checkpoint
+from src.weights.checkpoint_file import write_checkpoint_file
+from src.weights.model_card import ModelCard
 
 STATISTICS: dict[str, Any] = {"in_channels": 3, "mean": (0.5, 0.4, 0.3), "std": (0.5, 0.6, 0.7), "crop_pct": 0.9}
 CARDS = (

@@ -13,7 +13,7 @@ from mindspore.train.checkpoint_pb2 import Checkpoint
 
 from benchmarks.fuzz_targets.mutation import NUMBERS, mutate_bytes
 from benchmarks.fuzz_targets.target import SilentChange
-from src.checkpoint_file import read_checkpoint_file, write_checkpoint_file
+from src.weights.checkpoint_file import read_checkpoint_file, write_checkpoint_file
 
 TYPES = (
     *("Bool", "Int8", "Int32", "Int64", "UInt8", "Float16", "Float32", "Float64", "BFloat16", "str"),

@@ -18,8 +18,8 @@ from export import ExportOptions
 from predict import PredictOptions
 from src.config import Config, flat_values, parse_command_line
 from src.engine.build import create_card, create_training_network
-from src.model_card import ModelCard
 from src.models import resolve_arguments
+from src.weights.model_card import ModelCard
 from train import TrainOptions
 from visualize import VisualizeOptions
 

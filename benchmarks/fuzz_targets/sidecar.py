@@ -8,8 +8,8 @@ from random import Random
 from benchmarks.fuzz_targets.card import CARDS
 from benchmarks.fuzz_targets.mutation import is_stated, mutate_bytes, mutate_json, mutate_text
 from benchmarks.fuzz_targets.target import SilentChange
-from src.exported_file import read_sidecar, sha256_of, sidecar_of
-from src.model_card import ModelCard
+from src.export.exported_file import read_sidecar, sha256_of, sidecar_of
+from src.weights.model_card import ModelCard
 
 FILE = b"network"
 

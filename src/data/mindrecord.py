@@ -29,7 +29,7 @@ from PIL import Image
 from src.data.fingerprint import fingerprint
 from src.data.read_image import decode_image
 from src.errors import UserError
-from src.json_file import from_json
+from src.files.json_file import from_json
 
 MANIFEST = "mindrecord.json"
 FORMAT = 1

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from PIL import Image
 
+from src.data.labels import match_labels
 from src.data.loader import Dataset
-from src.labels import match_labels
 
 
 class Relabeled:

@@ -17,8 +17,8 @@ from mindspore import Parameter
 
 from src.config import Config, flat_values
 from src.data.loader import Dataset
-from src.engine.distribution import Exchange
-from src.engine.environment import source_digest
+from src.devices.environment import source_digest
+from src.devices.ranks import Exchange
 from src.errors import UserError
 
 OF_THE_HOST = {"output", "data.root", "data.workers", "init_from"}

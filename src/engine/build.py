@@ -6,30 +6,29 @@ from typing import Any
 
 from mindspore import Tensor, nn, ops
 
+from src.compilation.compiler_cache import CompilerCache
+from src.compilation.flash_attention import use_flash_attention
+from src.compilation.mixed_precision import set_precision
+from src.compilation.recompute import recompute_blocks
+from src.compilation.shared_graphs import share_graphs
 from src.config import Config, ModelConfig
 from src.data import open_dataset
 from src.data.image_folder import ImageFolder
 from src.data.loader import Dataset, EvalLoader, TrainLoader
-from src.ema import Ema
+from src.devices.device import current_device
+from src.devices.ranks import AverageOverRanks, Ranks
 from src.engine.batch_memory import check_batch_fits
-from src.engine.compiler_cache import CompilerCache
-from src.engine.device import current_device
-from src.engine.distribution import AverageOverRanks, Ranks
 from src.engine.run_folder import RunFolder
 from src.engine.train_step import TrainStep
 from src.errors import UserError
-from src.fine_tuning import lr_scales
-from src.flash_attention import use_flash_attention
-from src.layers.image_size import to_sides
-from src.loss import create_loss
-from src.loss_scale import LossScale
-from src.lr_schedule import WarmupCosine
-from src.mixed_precision import set_precision
-from src.model_card import ModelCard
 from src.models import create_model, get_variant
-from src.optimizer import SGD, AdamW, decay_groups
-from src.recompute import recompute_blocks
-from src.shared_graphs import share_graphs
+from src.optim.ema import Ema
+from src.optim.loss import create_loss
+from src.optim.loss_scale import LossScale
+from src.optim.lr_schedule import WarmupCosine
+from src.optim.optimizer import SGD, AdamW, decay_groups
+from src.weights.fine_tuning import lr_scales
+from src.weights.model_card import ModelCard
 
 
 def create_card(config: Config, classes: Sequence[str]) -> ModelCard:
@@ -38,21 +37,16 @@ def create_card(config: Config, classes: Sequence[str]) -> ModelCard:
     Raises:
         UserError: `model.num_classes` is given and differs from the number of labels, or the variant is unknown.
     """
-    model, variant = config.model, get_variant(config.model.name)
+    model = config.model
     if model.num_classes not in (None, len(classes)):
         raise UserError(f"model.num_classes is {model.num_classes}, but the data has {len(classes)} classes")
-    mean, std = variant.mean, variant.std
-    if model.in_channels != len(mean):
-        mean, std = ((sum(v) / len(v),) * model.in_channels for v in (mean, std))
-    return ModelCard(
-        model=model.name,
-        arguments=network_arguments(model),
-        classes=list(classes),
-        image_size=to_sides(model.image_size or variant.image_size),
-        in_channels=model.in_channels,
-        mean=mean,
-        std=std,
-        crop_pct=config.data.crop_pct,
+    return ModelCard.of_variant(
+        model.name,
+        network_arguments(model),
+        classes,
+        model.image_size,
+        model.in_channels,
+        config.data.crop_pct,
     )
 
 

@@ -8,8 +8,8 @@ import numpy as np
 from mindspore import nn
 
 from src.data.loader import EvalLoader
-from src.engine.progress import Progress
 from src.errors import UserError
+from src.terminal.progress import Progress
 
 
 class NotFiniteError(UserError):
@@ -124,3 +124,10 @@ def evaluate(
         if number == limit_batches:
             break
     return counter.scores(gather, loader.dataset.describe)
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Logits (B, K) -> probabilities (B, K) float64."""
+    values = logits.astype(np.float64)
+    values = np.exp(values - values.max(axis=1, keepdims=True))
+    return values / values.sum(axis=1, keepdims=True)

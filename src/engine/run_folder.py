@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from src.errors import UserError, writing_error
-from src.file_lock import file_lock
-from src.json_file import from_json, to_json_line, write_json
-from src.whole_file import write_whole
+from src.files.file_lock import file_lock, stamp
+from src.files.json_file import from_json, to_json_line, write_json
+from src.files.whole_file import write_whole
 
 
 class RunFolder:
@@ -44,10 +44,7 @@ class RunFolder:
 
     def stamp(self) -> tuple[int, int] | None:
         """Changes whenever `last.ckpt` does."""
-        with suppress(OSError):
-            status = self.last.stat()
-            return status.st_ino, status.st_mtime_ns
-        return None
+        return stamp(self.last)
 
     def earlier_checkpoints(self) -> list[Path]:
         """Those before the last one, newest first."""

@@ -5,8 +5,8 @@ import time
 from src.engine.curves import draw_curves
 from src.engine.evaluation import Scores
 from src.engine.event_files import EventFiles
-from src.engine.progress import tell_line
 from src.engine.run_folder import RunFolder
+from src.terminal.progress import tell_line
 
 
 class RunLog:

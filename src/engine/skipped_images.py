@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from src.data.loader import EvalLoader, TrainLoader
-from src.engine.distribution import Exchange
+from src.devices.ranks import Exchange
 
 NAMED_AT_ONCE = 20
 

@@ -7,19 +7,19 @@ from typing import Any
 
 from mindspore import Tensor, nn
 
-from src.checkpoint import Checkpoint, load_weights, read_checkpoint
 from src.config import Config
+from src.devices.device import set_up_device
 from src.engine.batch_memory import check_batch_fits
 from src.engine.build import create_card, network_arguments
-from src.engine.device import set_up_device
 from src.engine.run_folder import RunFolder
 from src.errors import UserError
-from src.fine_tuning import fit_image_size
 from src.layers.image_size import to_sides
-from src.model_card import ModelCard
 from src.models import get_variant
-from src.resize_weights import resize_weights
-from src.same_network import network_differences
+from src.models.same_network import network_differences
+from src.weights.checkpoint import Checkpoint, load_weights, read_checkpoint
+from src.weights.fine_tuning import fit_image_size
+from src.weights.model_card import ModelCard
+from src.weights.resize_weights import resize_weights
 
 
 @dataclass(frozen=True)

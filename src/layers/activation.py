@@ -4,7 +4,7 @@ import math
 
 from mindspore import nn, ops
 
-from src.layers.own_derivative import OwnDerivative
+from src.layers.custom_gradient import OwnDerivative
 
 
 class GELU(nn.Cell):

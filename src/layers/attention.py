@@ -19,7 +19,7 @@ class ScaledDotProductAttention(nn.Cell):
 
     Attributes:
         head_dim: d.
-        is_flash: compute everything in an operator of Ascend, see src/flash_attention.py.
+        is_flash: compute everything in an operator of Ascend, see src/compilation/flash_attention.py.
     """
 
     def __init__(self, num_heads: int, dim: int, attn_drop_rate: float = 0.0, scale: float | None = None):
@@ -51,7 +51,7 @@ class ScaledDotProductAttention(nn.Cell):
             scores = scores + bias
         # The softmax over a single key is 1. Besides, MindSpore 2.10 in PyNative mode on CPU gives wrong gradients for
         # every softmax of the process once it has differentiated one over an axis of size 1.
-        # In float32 also where the products are in half precision, see src/mixed_precision.py.
+        # In float32 also where the products are in half precision, see src/compilation/mixed_precision.py.
         scores = scores.astype(mstype.float32)
         weights = ops.ones_like(scores) if scores.shape[-1] == 1 else self.softmax(scores)
         x = self.weigh(self.attn_drop(weights).astype(v.dtype), v)  # B h L e

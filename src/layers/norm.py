@@ -6,7 +6,7 @@ from mindspore import dtype as mstype
 from mindspore.communication import GlobalComm, get_group_size
 
 from src.layers.cpu_form import HasCpuForm
-from src.layers.own_derivative import OwnDerivative
+from src.layers.custom_gradient import OwnDerivative
 
 EPSILON = 1e-5
 

@@ -9,10 +9,10 @@ from PIL import Image
 from src.data.digits import Digits
 from src.data.read_image import read_image
 from src.data.transforms import EvalTransform
-from src.engine.prediction import Skipped, find_images
 from src.errors import UserError
-from src.model_card import ModelCard
+from src.prediction.predictions import Skipped, find_images
 from src.printable import printable
+from src.weights.model_card import ModelCard
 
 DIGITS = "digits"
 """The word that stands for held-out digits; a file of this name is ./digits."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from src.errors import UserError
-from src.whole_file import write_whole
+from src.files.whole_file import write_whole
 
 
 class PictureFolder:

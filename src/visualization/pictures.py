@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 
 from src.config import Config
+from src.data.labels import match_labels
 from src.data.relabeled import Relabeled
+from src.devices.ranks import Ranks
 from src.engine.build import create_eval_loader, open_split
-from src.engine.distribution import Ranks
-from src.engine.prediction import softmax
+from src.engine.evaluation import softmax
 from src.engine.trained_network import TrainedNetwork
 from src.errors import UserError
-from src.labels import match_labels
 from src.printable import printable
 from src.visualization.attention_figures import draw_attention, draw_rollout, draw_words
 from src.visualization.embedding import Thinned, collect_features, draw_embedding, embed

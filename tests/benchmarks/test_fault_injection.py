@@ -23,10 +23,10 @@ from benchmarks.fault_injection import (
     read_all,
     summary,
 )
-from src.checkpoint import save_checkpoint
 from src.engine.run_folder import RunFolder
 from src.errors import UserError
-from src.model_card import ModelCard
+from src.weights.checkpoint import save_checkpoint
+from src.weights.model_card import ModelCard
 
 CARD = ModelCard("tnt_ti_patch16_224", {}, ["a"], (16, 16), 3, (0.5,) * 3, (0.5,) * 3, 1.0)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.step_time import main, measure_operators, operator_table
-from src.complexity import count
+from src.complexity.count import count
 from src.errors import UserError
 from src.models import create_model
 

@@ -17,7 +17,7 @@ from src.data import open_dataset
 from src.data.image_folder import ImageFolder
 from src.data.loader import EvalLoader
 from src.data.mindrecord import MindRecord
-from src.engine.mindrecord_shards import make_mindrecord
+from src.data.mindrecord_shards import make_mindrecord
 from src.errors import UserError
 
 REPOSITORY = Path(__file__).parents[2]

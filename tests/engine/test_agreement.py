@@ -13,8 +13,8 @@ from mindspore import Parameter
 from src.config import Config, OptimizerConfig
 from src.data.digits import Digits
 from src.data.fingerprint import fingerprint
+from src.devices.ranks import Ranks
 from src.engine.agreement import check_same, check_same_start, check_same_weights
-from src.engine.distribution import Ranks
 from src.errors import UserError
 
 

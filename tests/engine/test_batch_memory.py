@@ -6,7 +6,7 @@ from src import memory
 from src.config import Config
 from src.engine.batch_memory import check_batch_fits, check_training_fits
 from src.errors import UserError
-from src.model_card import ModelCard
+from src.weights.model_card import ModelCard
 
 SMALL = {"depth": 1, "inner_blocks": [], "outer_dim": 8, "outer_num_heads": 2}  # 18 * 8 * 8 + 2 * 2 * 8 * 8 numbers
 CARD = ModelCard("tnt_s_patch16_224", SMALL, ["a", "b"], (32, 64), 3, (0.5,) * 3, (0.5,) * 3, 0.9)

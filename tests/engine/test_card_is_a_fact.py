@@ -14,9 +14,9 @@ from PIL import Image
 import eval as eval_script
 import predict as predict_script
 import train as train_script
-from src.checkpoint import read_checkpoint, save_checkpoint
-from src.engine.command import run_command
 from src.errors import UserError
+from src.terminal.command import run_command
+from src.weights.checkpoint import read_checkpoint, save_checkpoint
 
 CONFIG = """
 model:

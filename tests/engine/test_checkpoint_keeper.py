@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from mindspore import Parameter, Tensor
 
-from src.checkpoint import read_checkpoint
 from src.engine.checkpoint_keeper import CheckpointKeeper
 from src.engine.run_folder import RunFolder
-from src.model_card import ModelCard
+from src.weights.checkpoint import read_checkpoint
+from src.weights.model_card import ModelCard
 
 CARD = ModelCard("tnt_ti_patch16_224", {}, ["a"], (224, 224), 3, (0.5,) * 3, (0.5,) * 3, 0.9)
 

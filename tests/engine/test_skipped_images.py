@@ -2,7 +2,7 @@
 
 from types import SimpleNamespace
 
-from src.engine.distribution import Exchange, Ranks
+from src.devices.ranks import Exchange, Ranks
 from src.engine.skipped_images import NAMED_AT_ONCE, SkippedImages
 
 

@@ -7,16 +7,16 @@ import numpy as np
 import pytest
 from mindspore import Parameter, Tensor, nn
 
+from src.compilation.recompute import recompute_blocks
 from src.data.epoch_order import positions
-from src.ema import Ema
 from src.engine.train_step import TrainStep
 from src.layers.linear import Linear
 from src.layers.random_mask import mask_state
-from src.loss import create_loss
-from src.loss_scale import LossScale
 from src.models import create_model
-from src.optimizer import SGD, AdamW, decay_groups
-from src.recompute import recompute_blocks
+from src.optim.ema import Ema
+from src.optim.loss import create_loss
+from src.optim.loss_scale import LossScale
+from src.optim.optimizer import SGD, AdamW, decay_groups
 
 BATCH, STEPS, CLASSES = 8, 3, 5
 RATES = {"num_classes": CLASSES, "drop_rate": 0.2, "drop_path_rate": 0.5}

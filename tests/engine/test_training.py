@@ -20,14 +20,14 @@ import pytest
 
 import eval as eval_script
 import train as train_script
-from src.checkpoint import read_checkpoint, save_checkpoint
 from src.config import load_config
-from src.engine.command import run_command
 from src.engine.evaluation import ScoreCounter, evaluate
 from src.engine.run_folder import RunFolder
-from src.engine.stop_request import Stopped
 from src.engine.training import Training
 from src.errors import TemporaryError, UserError
+from src.terminal.command import run_command
+from src.terminal.stop_request import Stopped
+from src.weights.checkpoint import read_checkpoint, save_checkpoint
 
 CONFIG = """
 model:
@@ -209,7 +209,7 @@ def test_a_checkpoint_that_cannot_be_loaded_now_is_not_passed_over(folder, monke
     def fail(*args):
         raise MemoryError
 
-    monkeypatch.setattr("src.checkpoint_file._read", fail)
+    monkeypatch.setattr("src.weights.checkpoint_file._read", fail)
     with pytest.raises(
         TemporaryError, match="cannot read the checkpoint .*last.ckpt: its .* bytes do not fit into the m"
     ):

@@ -6,10 +6,10 @@ import pytest
 from mindspore import amp, nn
 
 from src.engine.train_step import TrainStep
-from src.loss import create_loss
 from src.models.t2t_tokens import ConvolutionTokens, Float32Cell, TokenPerformer, TokensToToken
 from src.models.t2t_vit import T2TViT
-from src.optimizer import AdamW, decay_groups
+from src.optim.loss import create_loss
+from src.optim.optimizer import AdamW, decay_groups
 
 TINY = {"image_size": 32, "num_classes": 5, "token_dim": 16, "embed_dim": 16, "depth": 1, "num_heads": 2}
 

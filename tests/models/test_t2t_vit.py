@@ -10,7 +10,7 @@ from src.layers.sinusoid import sinusoid_table
 from src.models import create_model, get_variant, list_models
 from src.models.feature_extractor import FeatureExtractor
 from src.models.t2t_vit import T2TViT, T2TViTDense
-from src.optimizer import decay_groups
+from src.optim.optimizer import decay_groups
 from tests.parity import check_forward, check_gradients, check_training, load_case
 
 TINY_CASES = ["tiny_t2t_performer", "tiny_t2t_transformer"]

@@ -82,7 +82,7 @@ def check(name: str, wrapper: str | None, torch_python: str, folder: Path) -> No
     import numpy as np
 
     import convert
-    from src.checkpoint import load_weights, read_checkpoint
+    from src.weights.checkpoint import load_weights, read_checkpoint
     from tests.parity import load_case
 
     def converted(file: str) -> dict[str, np.ndarray]:

@@ -8,8 +8,8 @@ from PIL import Image
 
 from src.data.transforms import EvalTransform
 from src.errors import UserError
-from src.model_card import ModelCard
 from src.visualization.input_images import load_images
+from src.weights.model_card import ModelCard
 
 CARD = ModelCard("tnt_s_patch16_224", {}, ["a", "b"], (16, 16), 3, (0.5,) * 3, (0.25,) * 3, 0.8)
 

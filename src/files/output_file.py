@@ -1,0 +1,35 @@
+"""Files that a command is asked to write."""
+
+import os
+from pathlib import Path
+
+from src.errors import UserError, shown
+from src.files.whole_file import target_of
+
+LONGEST_NAME = 220  # bytes; 255 can be, and what stands beside a file while it is written has a longer name
+
+
+def check_output_file(path: str | Path, ending: str = "") -> None:
+    """Refuses, before the work is done, a file that could not be written.
+
+    Raises:
+        UserError: another ending than `ending`, a name too long, what is no file, or in no folder that can be written.
+    """
+    path = Path(path)
+    check_name(path)
+    if not path.name.endswith(ending):
+        raise UserError(f"{path}: expected a name that ends in {ending}")
+    folder = target_of(path).parent
+    if not os.path.isdir(folder) or not os.access(folder, os.W_OK):
+        raise UserError(f"cannot write {path}: {folder} is not a folder that can be written")
+
+
+def check_name(path: Path) -> None:
+    """Refuses a file whose name is too long to be written safely.
+
+    Raises:
+        UserError: it is.
+    """
+    size = len(os.fsencode(path.name))
+    if size > LONGEST_NAME:
+        raise UserError(f"expected a name of at most {LONGEST_NAME} bytes, got {size}: {shown(path.name)}")

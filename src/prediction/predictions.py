@@ -1,0 +1,124 @@
+"""Labels for image files: finding them, reading them, running a network on them in batches of one size."""
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from src.data.loader import num_threads
+from src.data.parallel_map import ParallelMap
+from src.data.read_image import image_endings, read_image
+from src.data.transforms import EvalTransform
+from src.engine.evaluation import softmax
+from src.errors import UserError
+from src.prediction.classifier import Classifier
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The most probable labels of an image, with their probabilities, in falling order."""
+
+    file: Path
+    top: list[tuple[str, float]]
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A file or folder without a prediction, and why."""
+
+    file: Path
+    reason: str
+
+
+def find_images(paths: Iterable[str | Path]) -> tuple[list[Path], list[Skipped]]:
+    """The files among `paths`, whatever they are, and in place of each folder the images in and below it.
+
+    Images in folders are the files with an ending that Pillow reads, sorted; hidden ones (name with a leading dot) are
+    left out, links are followed.
+
+    Returns:
+        Files in the order of `paths`, and the folders that hold no images or cannot be listed.
+    """
+    files: list[Path] = []
+    skipped: list[Skipped] = []
+    for path in map(Path, paths):
+        if os.path.isdir(path):
+            found, problems = _images_below(path)
+            files += found
+            skipped += problems
+            if not found and not problems:
+                skipped.append(Skipped(path, f"folder {path} holds no images"))
+        else:
+            files.append(path)
+    return files, skipped
+
+
+def _images_below(folder: Path) -> tuple[list[Path], list[Skipped]]:
+    endings = image_endings()
+    files: list[Path] = []
+    skipped: list[Skipped] = []
+    visited = set()
+
+    def refuse(error: OSError) -> None:
+        skipped.append(Skipped(Path(error.filename), f"cannot list folder {error.filename}: {error.strerror}"))
+
+    for parent, folders, names in os.walk(folder, onerror=refuse, followlinks=True):
+        real = os.path.realpath(parent)
+        folders[:] = [] if real in visited else sorted(name for name in folders if not name.startswith("."))
+        if real not in visited:
+            images = (name for name in names if os.path.splitext(name)[1].lower() in endings)
+            files += [Path(parent, name) for name in images if not name.startswith(".")]
+        visited.add(real)  # links may lead in circles
+    return sorted(files), skipped
+
+
+def predict_images(
+    classifier: Classifier, files: Sequence[Path], *, batch_size: int, top_k: int, workers: int
+) -> Iterator[Prediction | Skipped]:
+    """The `top_k` most probable labels of every file, in batches that are padded to one size.
+
+    Args:
+        classifier: the network.
+        files: what to read.
+        batch_size: B.
+        top_k: labels an image; all where there are fewer.
+        workers: threads that read and transform.
+
+    Yields:
+        A result for each file, batch by batch: the unreadable ones, then the others in their order.
+
+    Raises:
+        UserError: `top_k` below 1, channels that images do not have, or logits that are not finite.
+    """
+    if top_k < 1:
+        raise UserError(f"top_k: expected at least 1, got {top_k}")
+    card = classifier.card
+    transform = EvalTransform(
+        image_size=card.image_size, mean=card.mean, std=card.std, in_channels=card.in_channels, crop_pct=card.crop_pct
+    )
+
+    prepare = transform.pixels if classifier.takes_pixels else transform
+
+    def load(file: Path) -> tuple[Path, np.ndarray | None, str]:
+        try:
+            return file, prepare(read_image(file)), ""
+        except UserError as error:
+            return file, None, str(error)
+
+    loaded = ParallelMap(load, files, num_threads(workers), ahead=2 * batch_size)
+    while chunk := list(islice(loaded, batch_size)):
+        yield from (Skipped(file, reason) for file, image, reason in chunk if image is None)
+        readable = [(file, image) for file, image, _ in chunk if image is not None]
+        if not readable:
+            continue
+        images = np.stack([image for _, image in readable])
+        images = np.pad(images, [(0, batch_size - len(images)), (0, 0), (0, 0), (0, 0)])
+        logits = classifier.run(images)[: len(readable)]
+        if not np.isfinite(logits).all():
+            raise UserError("the network's outputs are not finite: its weights are damaged or its training diverged")
+        for (file, _), probabilities in zip(readable, softmax(logits), strict=True):
+            order = np.argsort(-probabilities, kind="stable")[:top_k]
+            yield Prediction(file, [(card.classes[index], float(probabilities[index])) for index in order])

@@ -1,0 +1,86 @@
+"""The frame of every root script: quiet framework, wrong input as one line, exit codes.
+
+Importing it has two effects, and it is the only module that has any: MindSpore's log is quieted, which works before
+MindSpore is imported only, and Ctrl-C ends a root script quietly while it is still importing.
+"""
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from types import FrameType
+
+os.environ.setdefault("GLOG_v", "4")  # MindSpore repeats on stderr what it raises; must be set before its import
+
+
+def _end_at_once(number: int, frame: FrameType | None) -> None:
+    """There is nothing to save, and extension modules that are being loaded do not bear an exception."""
+    os.write(2, b"interrupted\n")
+    os._exit(128 + number)
+
+
+_main_file = getattr(sys.modules["__main__"], "__file__", None)
+_IS_ROOT_SCRIPT = _main_file is not None and Path(_main_file).resolve().parent == Path(__file__).resolve().parents[2]
+if _IS_ROOT_SCRIPT:
+    for _number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(_number, _end_at_once)
+
+from src.errors import TemporaryError, UserError, show_warnings_in_one_line, writing_error  # noqa: E402
+from src.printable import printable  # noqa: E402
+from src.terminal.progress import tell_line  # noqa: E402
+from src.terminal.stop_request import NUMBERS, Stopped  # noqa: E402
+
+
+def _tell(line: str) -> None:
+    with suppress(OSError):
+        print(printable(line), file=sys.stderr, flush=True)
+
+
+def _leave_stdout() -> None:
+    """What is still to be flushed at the end goes nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def run_command(main: Callable[[], int | None]) -> None:
+    """Runs `main` and ends the process.
+
+    The exit code is 0 or what `main` returns; 2 after wrong input and 75 after trouble that another start may not have,
+    told in one message on stderr; 128 + the signal's number after a training run that was stopped and saved; 130 after
+    Ctrl-C, which MindSpore turns into SIGTERM once a graph has run.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
+    show_warnings_in_one_line(lambda line: tell_line(line, to_stderr=True))
+    try:
+        try:
+            code = main()
+        except SystemExit as end:  # --help and --print_config
+            code = end.code
+        sys.stdout.flush()
+    except UserError as error:
+        _tell(f"error: {error}")
+        code = error.exit_code
+    except Stopped as stopped:
+        code = stopped.exit_code
+    except KeyboardInterrupt:
+        _tell("interrupted")
+        code = 130
+    except BrokenPipeError:  # the reader, such as `head`, has enough
+        _leave_stdout()
+        code = 128 + signal.SIGPIPE
+    except OSError as error:
+        if error.filename is None:
+            _leave_stdout()
+            _tell(f"error: cannot write what is printed: {error.strerror}; is the disk full that it goes to?")
+        else:
+            _tell(f"error: {error.filename}: {error.strerror}; is the path right, and its folder open to you?")
+        code = writing_error("", error).exit_code
+    except MemoryError:
+        _tell("error: there is not enough free memory; end other programs, or make batches or images smaller")
+        code = TemporaryError.exit_code
+    if _IS_ROOT_SCRIPT:
+        for number in NUMBERS:  # a second signal must not disturb the end
+            signal.signal(number, signal.SIG_IGN)
+    sys.exit(code)
