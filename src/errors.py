@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any
 
-from src.printable import printable
+from .printable import printable
 
 _LONGEST = 80  # characters of a value or name in a message
 

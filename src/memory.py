@@ -4,7 +4,7 @@ import os
 import resource
 from pathlib import Path
 
-from src.errors import UserError
+from .errors import UserError
 
 _LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))  # of a container
 

@@ -21,11 +21,11 @@ from typing import Any
 import mindspore as ms
 from mindspore import Tensor, nn
 
-from src.devices.environment import source_digest
-from src.devices.ranks import Ranks
-from src.errors import UserError
-from src.files.file_lock import file_lock
-from src.files.whole_file import write_whole
+from ..devices.environment import source_digest
+from ..devices.ranks import Ranks
+from ..errors import UserError
+from ..files.file_lock import file_lock
+from ..files.whole_file import write_whole
 
 _SEAL = "seal.json"
 _NO_START_SCRIPT = (OSError, SyntaxError, ImportError)

@@ -8,9 +8,9 @@ import itertools
 
 from mindspore import nn
 
-from src.compilation.mixed_precision import HALF_TYPES
-from src.errors import UserError
-from src.layers.attention import ScaledDotProductAttention
+from ..errors import UserError
+from ..layers.attention import ScaledDotProductAttention
+from .mixed_precision import HALF_TYPES
 
 HEAD_MULTIPLE, HEAD_MAXIMUM = 16, 512
 """Widths of a head that the operator takes."""

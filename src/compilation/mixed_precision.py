@@ -3,11 +3,11 @@
 from mindspore import dtype as mstype
 from mindspore import nn
 
-from src.errors import UserError
-from src.layers.attention import ScaledDotProductAttention
-from src.layers.unfold import UnfoldConv2d
-from src.models.t2t_blocks import ChannelScale, DenseBlock, Transition
-from src.models.t2t_tokens import Float32Cell
+from ..errors import UserError
+from ..layers.attention import ScaledDotProductAttention
+from ..layers.unfold import UnfoldConv2d
+from ..models.t2t_blocks import ChannelScale, DenseBlock, Transition
+from ..models.t2t_tokens import Float32Cell
 
 HALF_TYPES = {"float16": mstype.float16, "bfloat16": mstype.bfloat16}
 PRECISIONS = ("float32", *HALF_TYPES)

@@ -4,8 +4,8 @@ import itertools
 
 from mindspore import nn
 
-from src.layers.activation import GELU
-from src.layers.cpu_form import HasCpuForm
+from ..layers.activation import GELU
+from ..layers.cpu_form import HasCpuForm
 
 
 def recompute_blocks(net: nn.Cell) -> None:

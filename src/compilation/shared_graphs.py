@@ -11,7 +11,7 @@ import hashlib
 from mindspore import Tensor, nn
 from mindspore.ops import Primitive
 
-from src.layers.random_mask import RandomMask
+from ..layers.random_mask import RandomMask
 
 _OF_EVERY_CELL = frozenset(vars(nn.Cell()))
 

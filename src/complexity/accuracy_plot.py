@@ -8,9 +8,9 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from src.complexity.label_placement import Label, place_labels
-from src.complexity.published_peers import Peer, read_peers
-from src.complexity.report import FAMILIES, NetworkCost
+from .label_placement import Label, place_labels
+from .published_peers import Peer, read_peers
+from .report import FAMILIES, NetworkCost
 
 _SERIES = {
     r"tnt_(ti|s|b)_patch": "TNT",

@@ -20,13 +20,13 @@ from math import prod
 from mindspore import Parameter, nn
 from mindspore.nn.utils import no_init_parameters
 
-from src.layers.conv import Conv2d
-from src.layers.norm import BatchNorm2d
-from src.models import get_variant, pyramid_tnt, resolve_arguments, t2t_blocks, tnt
-from src.models.pyramid_tnt import NUM_WORDS, WORD_GRID, PyramidTNT
-from src.models.t2t_tokens import ConvolutionTokens, PatchTokens, TokenAttention, TokenPerformer, TokensToToken
-from src.models.t2t_vit import T2TViT, T2TViTDense
-from src.models.tnt import TNT
+from ..layers.conv import Conv2d
+from ..layers.norm import BatchNorm2d
+from ..models import get_variant, pyramid_tnt, resolve_arguments, t2t_blocks, tnt
+from ..models.pyramid_tnt import NUM_WORDS, WORD_GRID, PyramidTNT
+from ..models.t2t_tokens import ConvolutionTokens, PatchTokens, TokenAttention, TokenPerformer, TokensToToken
+from ..models.t2t_vit import T2TViT, T2TViTDense
+from ..models.tnt import TNT
 
 PARTS = (
     "stem",

@@ -15,8 +15,8 @@ Source: TNT paper (arXiv 2103.00112v3), section 2.3.
 import re
 from dataclasses import dataclass
 
-from src.complexity.count import count
-from src.models.tnt import TNT
+from ..models.tnt import TNT
+from .count import count
 
 
 @dataclass(frozen=True)

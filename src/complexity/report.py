@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from src.complexity.count import PARTS, Complexity
-from src.complexity.paper_formula import Comparison, Term, block_cost
-from src.models import get_variant
-from src.terminal.text_table import Table
+from ..models import get_variant
+from ..terminal.text_table import Table
+from .count import PARTS, Complexity
+from .paper_formula import Comparison, Term, block_cost
 
 FAMILIES = {"tnt": "TNT", "ptnt": "PyramidTNT", "t2t": "T2T-ViT"}
 """What the names of variants begin with."""

@@ -6,7 +6,7 @@ from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 from unicodedata import category
 
-from src.config.yaml_file import parse_yaml, read_scalar
+from .yaml_file import parse_yaml, read_scalar
 
 LONGEST_PATH, LONGEST_NAME = 3500, 255  # bytes; what Linux takes, with room for what is added to a path
 PLAIN = "UTF-8 text without control characters"

@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from src.errors import UserError, shown
+from ..errors import UserError, shown
 
 LARGEST = 1_000_000  # bytes
 DEEPEST = 20  # levels of nesting

@@ -8,14 +8,14 @@ the same) and `source.classes` (names in label order).
 from collections.abc import Callable
 from functools import partial
 
-from src.data.cifar import Cifar
-from src.data.digits import Digits
-from src.data.flowers import Flowers102
-from src.data.image_folder import ImageFolder
-from src.data.loader import Dataset
-from src.data.mindrecord import MindRecord
-from src.data.oxford_pets import OxfordPets
-from src.errors import UserError
+from ..errors import UserError
+from .cifar import Cifar
+from .digits import Digits
+from .flowers import Flowers102
+from .image_folder import ImageFolder
+from .loader import Dataset
+from .mindrecord import MindRecord
+from .oxford_pets import OxfordPets
 
 # Sources that are read from a folder: how, and what the folder holds.
 _FOLDERS: dict[str, tuple[Callable[[str, str], Dataset], str]] = {

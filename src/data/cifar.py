@@ -23,8 +23,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from src.data.fingerprint import fingerprint
-from src.errors import UserError
+from ..errors import UserError
+from .fingerprint import fingerprint
 
 SIDE = 32
 NUM_VALUES = 3 * SIDE * SIDE

@@ -5,7 +5,7 @@ import math
 import numpy as np
 from PIL import Image, ImageEnhance
 
-from src.errors import UserError
+from ..errors import UserError
 
 # A factor of 0 gives black, plain grey (the mean luma), or the grey image; 1 the image itself.
 ADJUSTMENTS = (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color)

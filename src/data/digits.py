@@ -7,8 +7,8 @@ The split is ours and fixed: 1,437 training and 360 validation images.
 import numpy as np
 from PIL import Image
 
-from src.data.fingerprint import fingerprint
-from src.errors import UserError
+from ..errors import UserError
+from .fingerprint import fingerprint
 
 NUM_VAL = 360
 SPLIT_SEED = 0

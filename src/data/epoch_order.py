@@ -7,8 +7,8 @@ sees about a third of the images.
 
 import numpy as np
 
-from src.data.random_streams import order_stream
-from src.errors import UserError
+from ..errors import UserError
+from .random_streams import order_stream
 
 REPEATED_LENGTH_UNIT = 256
 

@@ -9,8 +9,8 @@ names: the classes are "1" to "102", the numbers in imagelabels.mat.
 
 from pathlib import Path
 
-from src.data.listed_images import ListedImages
-from src.errors import UserError
+from ..errors import UserError
+from .listed_images import ListedImages
 
 NUM_CLASSES = 102
 SETS = {"train": ("trnid", "valid"), "val": ("tstid",)}

@@ -13,9 +13,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from src.data.fingerprint import fingerprint
-from src.data.read_image import image_endings, read_image
-from src.errors import UserError
+from ..errors import UserError
+from .fingerprint import fingerprint
+from .read_image import image_endings, read_image
 
 LAYOUT = "expected ROOT/train/CLASS/image.jpg and ROOT/val/CLASS/image.jpg, one folder per class"
 

@@ -9,7 +9,7 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from src.errors import UserError
+from ..errors import UserError
 
 NAMED_AT_MOST = 5
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from src.data.fingerprint import fingerprint
-from src.data.read_image import read_image
-from src.errors import UserError
+from ..errors import UserError
+from .fingerprint import fingerprint
+from .read_image import read_image
 
 
 class ListedImages:

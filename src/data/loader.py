@@ -12,14 +12,14 @@ from typing import Literal, Protocol
 import numpy as np
 from PIL import Image
 
-from src.data.epoch_order import epoch_length, epoch_order, positions
-from src.data.mixup import Mix, Mixing, mix_images
-from src.data.parallel_map import ParallelMap
-from src.data.random_erasing import RandomErasing
-from src.data.random_streams import augmentation_stream, erasing_stream, mixing_stream
-from src.data.shared_batches import Arrays, BatchPlan, Fields, SharedBatches, Work
-from src.data.transforms import EvalTransform, TrainTransform
-from src.errors import UserError
+from ..errors import UserError
+from .epoch_order import epoch_length, epoch_order, positions
+from .mixup import Mix, Mixing, mix_images
+from .parallel_map import ParallelMap
+from .random_erasing import RandomErasing
+from .random_streams import augmentation_stream, erasing_stream, mixing_stream
+from .shared_batches import Arrays, BatchPlan, Fields, SharedBatches, Work
+from .transforms import EvalTransform, TrainTransform
 
 BATCHES_AHEAD = 2
 OnBadImage = Literal["error", "skip"]

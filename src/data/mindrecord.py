@@ -26,10 +26,10 @@ from urllib.parse import quote
 import numpy as np
 from PIL import Image
 
-from src.data.fingerprint import fingerprint
-from src.data.read_image import decode_image
-from src.errors import UserError
-from src.files.json_file import from_json
+from ..errors import UserError
+from ..files.json_file import from_json
+from .fingerprint import fingerprint
+from .read_image import decode_image
 
 MANIFEST = "mindrecord.json"
 FORMAT = 1

@@ -18,8 +18,11 @@ from pathlib import Path
 
 import numpy as np
 
-from src.data.image_folder import ImageFolder
-from src.data.mindrecord import (
+from ..errors import UserError
+from ..files.json_file import write_json
+from ..terminal.progress import Progress, print_line
+from .image_folder import ImageFolder
+from .mindrecord import (
     FORMAT,
     MANIFEST,
     Manifest,
@@ -30,9 +33,6 @@ from src.data.mindrecord import (
     read_file_names,
     read_index,
 )
-from src.errors import UserError
-from src.files.json_file import write_json
-from src.terminal.progress import Progress, print_line
 
 SPLITS = ("train", "val")
 SCHEMA = {"data": {"type": "bytes"}, "label": {"type": "int32"}, "file_name": {"type": "string"}}

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from src.errors import UserError
+from ..errors import UserError
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ files that end in .jpg hold another format, which is read all the same.
 import re
 from pathlib import Path
 
-from src.data.listed_images import ListedImages
-from src.errors import UserError
+from ..errors import UserError
+from .listed_images import ListedImages
 
 LISTS = {"train": ("trainval.txt", "3,680"), "val": ("test.txt", "3,669")}
 LAYOUT = "expected ROOT/images/ and ROOT/annotations/, as images.tar.gz and annotations.tar.gz unpack"

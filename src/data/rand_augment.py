@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageChops, ImageEnhance, ImageOps
 
-from src.errors import UserError
+from ..errors import UserError
 
 OPERATIONS = (
     "AutoContrast",

@@ -8,7 +8,7 @@ import math
 
 import numpy as np
 
-from src.errors import UserError
+from ..errors import UserError
 
 MIN_AREA, MAX_AREA = 0.02, 1 / 3
 MIN_ASPECT = 0.3

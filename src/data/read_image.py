@@ -30,7 +30,7 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image
 
-from src.errors import ImageWarning, UserError
+from ..errors import ImageWarning, UserError
 
 # In the order in which they are tried: the usual ones first. MPO, a JPEG with several frames, is opened as JPEG.
 FORMATS = (

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from PIL import Image
 
-from src.data.labels import match_labels
-from src.data.loader import Dataset
+from .labels import match_labels
+from .loader import Dataset
 
 
 class Relabeled:

@@ -31,7 +31,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from src.errors import TemporaryError, UserError, show_warnings_in_one_line
+from ..errors import TemporaryError, UserError, show_warnings_in_one_line
 
 Arrays = dict[str, np.ndarray]
 Fields = dict[str, tuple[tuple[int, ...], type]]
@@ -48,7 +48,7 @@ WORKER_ENVIRONMENT = {
 }
 START = (
     "import json, sys; start = json.loads(sys.argv[1]); sys.path[:] = start['path']; "
-    "from src.data.shared_batches import run_worker; run_worker(start)"
+    f"from {__name__} import run_worker; run_worker(start)"
 )
 
 

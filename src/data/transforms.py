@@ -10,9 +10,9 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from src.data.color_jitter import ColorJitter
-from src.data.rand_augment import RandAugment
-from src.errors import UserError
+from ..errors import UserError
+from .color_jitter import ColorJitter
+from .rand_augment import RandAugment
 
 CROP_ATTEMPTS = 10
 MAX_ELONGATION = 64

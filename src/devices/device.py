@@ -5,7 +5,7 @@ from pathlib import Path
 
 import mindspore as ms
 
-from src.errors import UserError
+from ..errors import UserError
 
 DEVICES = ("Ascend", "GPU", "CPU")
 

@@ -14,10 +14,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from src.config import parse_command_line
-from src.config.typed_value import shortened
-from src.errors import UserError
-from src.terminal.script_parser import whole_number
+from ..config import parse_command_line
+from ..config.typed_value import shortened
+from ..errors import UserError
+from ..terminal.script_parser import whole_number
 
 PORT = 8118
 """Where the scheduler listens if several hosts must know it; msrun's own default."""

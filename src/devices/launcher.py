@@ -23,8 +23,13 @@ from pathlib import Path
 
 import yaml
 
-from src.config import run_name
-from src.devices.launch_plan import (
+from ..config import run_name
+from ..errors import UserError
+from ..files.file_lock import file_lock, stamp
+from ..terminal.progress import FollowedProgress, tell_line
+from ..terminal.progress_file import VARIABLE as PROGRESS_FILE
+from ..terminal.stop_request import Stopped, StopRequest
+from .launch_plan import (
     CPU_PROCESSES,
     FORMATION_SECONDS,
     PORT,
@@ -39,11 +44,6 @@ from src.devices.launch_plan import (
     process_environment,
     resuming,
 )
-from src.errors import UserError
-from src.files.file_lock import file_lock, stamp
-from src.terminal.progress import FollowedProgress, tell_line
-from src.terminal.progress_file import VARIABLE as PROGRESS_FILE
-from src.terminal.stop_request import Stopped, StopRequest
 
 SETTLE_SECONDS = 1.0
 """How long after the first failure the other ranks may still fail by themselves, to be named too."""

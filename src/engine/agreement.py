@@ -15,11 +15,11 @@ import mindspore as ms
 import numpy as np
 from mindspore import Parameter
 
-from src.config import Config, flat_values
-from src.data.loader import Dataset
-from src.devices.environment import source_digest
-from src.devices.ranks import Exchange
-from src.errors import UserError
+from ..config import Config, flat_values
+from ..data.loader import Dataset
+from ..devices.environment import source_digest
+from ..devices.ranks import Exchange
+from ..errors import UserError
 
 OF_THE_HOST = {"output", "data.root", "data.workers", "init_from"}
 """Keys that may differ: paths and processes of a host."""

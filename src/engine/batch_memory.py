@@ -1,12 +1,12 @@
 """Whether a batch of images, and what the network makes of it, can fit into the machine's memory."""
 
-from src.compilation.mixed_precision import HALF_TYPES
-from src.config import Config
-from src.devices.device import current_device
-from src.memory import check_fits
-from src.models import get_variant, resolve_arguments
-from src.models.memory_need import num_activations
-from src.weights.model_card import ModelCard
+from ..compilation.mixed_precision import HALF_TYPES
+from ..config import Config
+from ..devices.device import current_device
+from ..memory import check_fits
+from ..models import get_variant, resolve_arguments
+from ..models.memory_need import num_activations
+from ..weights.model_card import ModelCard
 
 _COPIES = 2  # of a batch: the one that is being made, and the one that the network works on
 _IN_TRAINING, _IN_EVALUATION = 1.5, 0.35  # of all `num_activations`; less than was measured

@@ -6,29 +6,29 @@ from typing import Any
 
 from mindspore import Tensor, nn, ops
 
-from src.compilation.compiler_cache import CompilerCache
-from src.compilation.flash_attention import use_flash_attention
-from src.compilation.mixed_precision import set_precision
-from src.compilation.recompute import recompute_blocks
-from src.compilation.shared_graphs import share_graphs
-from src.config import Config, ModelConfig
-from src.data import open_dataset
-from src.data.image_folder import ImageFolder
-from src.data.loader import Dataset, EvalLoader, TrainLoader
-from src.devices.device import current_device
-from src.devices.ranks import AverageOverRanks, Ranks
-from src.engine.batch_memory import check_batch_fits
-from src.engine.run_folder import RunFolder
-from src.engine.train_step import TrainStep
-from src.errors import UserError
-from src.models import create_model, get_variant
-from src.optim.ema import Ema
-from src.optim.loss import create_loss
-from src.optim.loss_scale import LossScale
-from src.optim.lr_schedule import WarmupCosine
-from src.optim.optimizer import SGD, AdamW, decay_groups
-from src.weights.fine_tuning import lr_scales
-from src.weights.model_card import ModelCard
+from ..compilation.compiler_cache import CompilerCache
+from ..compilation.flash_attention import use_flash_attention
+from ..compilation.mixed_precision import set_precision
+from ..compilation.recompute import recompute_blocks
+from ..compilation.shared_graphs import share_graphs
+from ..config import Config, ModelConfig
+from ..data import open_dataset
+from ..data.image_folder import ImageFolder
+from ..data.loader import Dataset, EvalLoader, TrainLoader
+from ..devices.device import current_device
+from ..devices.ranks import AverageOverRanks, Ranks
+from ..errors import UserError
+from ..models import create_model, get_variant
+from ..optim.ema import Ema
+from ..optim.loss import create_loss
+from ..optim.loss_scale import LossScale
+from ..optim.lr_schedule import WarmupCosine
+from ..optim.optimizer import SGD, AdamW, decay_groups
+from ..weights.fine_tuning import lr_scales
+from ..weights.model_card import ModelCard
+from .batch_memory import check_batch_fits
+from .run_folder import RunFolder
+from .train_step import TrainStep
 
 
 def create_card(config: Config, classes: Sequence[str]) -> ModelCard:

@@ -9,10 +9,10 @@ from typing import Any
 
 from mindspore import Parameter
 
-from src.engine.run_folder import RunFolder, step_of
-from src.errors import UserError
-from src.weights.checkpoint import Checkpoint, DamagedCheckpointError, read_checkpoint, save_checkpoint
-from src.weights.model_card import ModelCard
+from ..errors import UserError
+from ..weights.checkpoint import Checkpoint, DamagedCheckpointError, read_checkpoint, save_checkpoint
+from ..weights.model_card import ModelCard
+from .run_folder import RunFolder, step_of
 
 
 class CheckpointKeeper:

@@ -7,9 +7,9 @@ import mindspore as ms
 import numpy as np
 from mindspore import nn
 
-from src.data.loader import EvalLoader
-from src.errors import UserError
-from src.terminal.progress import Progress
+from ..data.loader import EvalLoader
+from ..errors import UserError
+from ..terminal.progress import Progress
 
 
 class NotFiniteError(UserError):

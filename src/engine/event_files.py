@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from src.errors import UserError
+from ..errors import UserError
 
 
 class EventFiles:

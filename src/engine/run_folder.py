@@ -8,10 +8,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from src.errors import UserError, writing_error
-from src.files.file_lock import file_lock, stamp
-from src.files.json_file import from_json, to_json_line, write_json
-from src.files.whole_file import write_whole
+from ..errors import UserError, writing_error
+from ..files.file_lock import file_lock, stamp
+from ..files.json_file import from_json, to_json_line, write_json
+from ..files.whole_file import write_whole
 
 
 class RunFolder:

@@ -2,11 +2,11 @@
 
 import time
 
-from src.engine.curves import draw_curves
-from src.engine.evaluation import Scores
-from src.engine.event_files import EventFiles
-from src.engine.run_folder import RunFolder
-from src.terminal.progress import tell_line
+from ..terminal.progress import tell_line
+from .curves import draw_curves
+from .evaluation import Scores
+from .event_files import EventFiles
+from .run_folder import RunFolder
 
 
 class RunLog:

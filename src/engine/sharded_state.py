@@ -3,9 +3,9 @@
 import numpy as np
 from mindspore import Parameter, Tensor
 
-from src.devices.ranks import Exchange
-from src.optim.optimizer import AdamW
-from src.weights.checkpoint import Checkpoint
+from ..devices.ranks import Exchange
+from ..optim.optimizer import AdamW
+from ..weights.checkpoint import Checkpoint
 
 PREFIXES = ("adam_m", "adam_v")
 

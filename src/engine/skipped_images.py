@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
-from src.data.loader import EvalLoader, TrainLoader
-from src.devices.ranks import Exchange
+from ..data.loader import EvalLoader, TrainLoader
+from ..devices.ranks import Exchange
 
 NAMED_AT_ONCE = 20
 

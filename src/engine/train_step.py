@@ -4,11 +4,11 @@ import mindspore as ms
 from mindspore import Parameter, ParameterTuple, Tensor, nn, ops
 from mindspore import dtype as mstype
 
-from src.layers.random_mask import step_key
-from src.layers.step_masks import StepMasks
-from src.optim.ema import Ema
-from src.optim.loss_scale import LossScale, all_finite
-from src.optim.optimizer import ClipByGlobalNorm
+from ..layers.random_mask import step_key
+from ..layers.step_masks import StepMasks
+from ..optim.ema import Ema
+from ..optim.loss_scale import LossScale, all_finite
+from ..optim.optimizer import ClipByGlobalNorm
 
 _scale = ops.MultitypeFuncGraph("scale")
 

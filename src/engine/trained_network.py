@@ -7,19 +7,19 @@ from typing import Any
 
 from mindspore import Tensor, nn
 
-from src.config import Config
-from src.devices.device import set_up_device
-from src.engine.batch_memory import check_batch_fits
-from src.engine.build import create_card, network_arguments
-from src.engine.run_folder import RunFolder
-from src.errors import UserError
-from src.layers.image_size import to_sides
-from src.models import get_variant
-from src.models.same_network import network_differences
-from src.weights.checkpoint import Checkpoint, load_weights, read_checkpoint
-from src.weights.fine_tuning import fit_image_size
-from src.weights.model_card import ModelCard
-from src.weights.resize_weights import resize_weights
+from ..config import Config
+from ..devices.device import set_up_device
+from ..errors import UserError
+from ..layers.image_size import to_sides
+from ..models import get_variant
+from ..models.same_network import network_differences
+from ..weights.checkpoint import Checkpoint, load_weights, read_checkpoint
+from ..weights.fine_tuning import fit_image_size
+from ..weights.model_card import ModelCard
+from ..weights.resize_weights import resize_weights
+from .batch_memory import check_batch_fits
+from .build import create_card, network_arguments
+from .run_folder import RunFolder
 
 
 @dataclass(frozen=True)

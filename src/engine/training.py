@@ -13,15 +13,21 @@ import mindspore as ms
 import numpy as np
 from mindspore import nn
 
-from src.config import Config, changed_keys, dump_config
-from src.data.labels import count_of, named, unknown_labels
-from src.data.relabeled import relabeled
-from src.devices.device import current_device
-from src.devices.environment import describe_environment
-from src.devices.ranks import Exchange, start_distribution
-from src.engine.agreement import check_same_start, check_same_weights
-from src.engine.batch_memory import check_training_fits
-from src.engine.build import (
+from ..config import Config, changed_keys, dump_config
+from ..data.labels import count_of, named, unknown_labels
+from ..data.relabeled import relabeled
+from ..devices.device import current_device
+from ..devices.environment import describe_environment
+from ..devices.ranks import Exchange, start_distribution
+from ..errors import TemporaryError, UserError
+from ..models.same_network import network_differences
+from ..terminal.progress import Progress, tell_line
+from ..terminal.stop_request import Stopped, StopRequest
+from ..weights.checkpoint import Checkpoint, load_state, load_weights, read_checkpoint
+from ..weights.fine_tuning import freeze, load_initial_weights
+from .agreement import check_same_start, check_same_weights
+from .batch_memory import check_training_fits
+from .build import (
     create_card,
     create_compiler_cache,
     create_eval_loader,
@@ -33,20 +39,14 @@ from src.engine.build import (
     evaluation_input,
     open_split,
 )
-from src.engine.checkpoint_keeper import CheckpointKeeper, find_resumable
-from src.engine.evaluation import NotFiniteError, Scores, evaluate
-from src.engine.run_folder import RunFolder
-from src.engine.run_log import RunLog
-from src.engine.sharded_state import drop_other_moments, gather_moments
-from src.engine.skipped_images import SkippedImages
-from src.engine.train_step import TrainStep
-from src.engine.trained_network import set_up_device_for
-from src.errors import TemporaryError, UserError
-from src.models.same_network import network_differences
-from src.terminal.progress import Progress, tell_line
-from src.terminal.stop_request import Stopped, StopRequest
-from src.weights.checkpoint import Checkpoint, load_state, load_weights, read_checkpoint
-from src.weights.fine_tuning import freeze, load_initial_weights
+from .checkpoint_keeper import CheckpointKeeper, find_resumable
+from .evaluation import NotFiniteError, Scores, evaluate
+from .run_folder import RunFolder
+from .run_log import RunLog
+from .sharded_state import drop_other_moments, gather_moments
+from .skipped_images import SkippedImages
+from .train_step import TrainStep
+from .trained_network import set_up_device_for
 
 PROFILED_STEPS = 5
 

@@ -13,11 +13,11 @@ import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn
 
-from src.errors import UserError, shown, writing_error
-from src.export.onnx_cells import load_onnx
-from src.files.json_file import from_json
-from src.memory import check_fits
-from src.weights.model_card import ModelCard
+from ..errors import UserError, shown, writing_error
+from ..files.json_file import from_json
+from ..memory import check_fits
+from ..weights.model_card import ModelCard
+from .onnx_cells import load_onnx
 
 ENDINGS = {"MINDIR": ".mindir", "AIR": ".air", "ONNX": ".onnx"}
 

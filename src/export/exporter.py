@@ -19,13 +19,19 @@ import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn
 
-from src.compilation.mixed_precision import store_half
-from src.data.transforms import normalize
-from src.devices.device import current_device
-from src.engine.batch_memory import check_batch_fits
-from src.engine.evaluation import softmax
-from src.errors import UserError, writing_error
-from src.export.exported_file import (
+from ..compilation.mixed_precision import store_half
+from ..data.transforms import normalize
+from ..devices.device import current_device
+from ..engine.batch_memory import check_batch_fits
+from ..engine.evaluation import softmax
+from ..errors import UserError, writing_error
+from ..files.json_file import to_json
+from ..files.output_file import check_name
+from ..layers.cpu_form import native_forms
+from ..models.feature_extractor import FeatureExtractor
+from ..models.pixel_input import PixelInput
+from ..weights.model_card import ModelCard
+from .exported_file import (
     ENCRYPTION,
     FEATURE_MAPS,
     LARGEST_BATCH,
@@ -36,13 +42,7 @@ from src.export.exported_file import (
     sha256_of,
     sidecar_of,
 )
-from src.export.onnx_cells import build_onnx, check_onnx
-from src.files.json_file import to_json
-from src.files.output_file import check_name
-from src.layers.cpu_form import native_forms
-from src.models.feature_extractor import FeatureExtractor
-from src.models.pixel_input import PixelInput
-from src.weights.model_card import ModelCard
+from .onnx_cells import build_onnx, check_onnx
 
 TOLERANCES = {
     ("MINDIR", "float32"): 1e-5,

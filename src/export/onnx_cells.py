@@ -19,19 +19,18 @@ import mindspore as ms
 import numpy as np
 from mindspore import Parameter, nn
 
-from src.errors import UserError
-from src.export.onnx_graph import Graph, Value, import_extra
-from src.layers.activation import GELU
-from src.layers.attention import ScaledDotProductAttention
-from src.layers.mlp import Mlp
-from src.layers.random_mask import RandomMask
-from src.layers.squeeze_excitation import SqueezeExcitation
-from src.layers.unfold import UnfoldConv2d
-from src.models import pyramid_tnt, t2t_blocks, tnt
-from src.models.feature_extractor import FeatureExtractor
-from src.models.pyramid_tnt import NUM_WORDS, WORD_GRID, PyramidTNT, SentenceAggregation, Stem, WordAggregation
-from src.models.t2t_blocks import ChannelGate, ChannelScale, DenseBlock, GhostAttention, GhostMlp, Transition
-from src.models.t2t_tokens import (
+from ..errors import UserError
+from ..layers.activation import GELU
+from ..layers.attention import ScaledDotProductAttention
+from ..layers.mlp import Mlp
+from ..layers.random_mask import RandomMask
+from ..layers.squeeze_excitation import SqueezeExcitation
+from ..layers.unfold import UnfoldConv2d
+from ..models import pyramid_tnt, t2t_blocks, tnt
+from ..models.feature_extractor import FeatureExtractor
+from ..models.pyramid_tnt import NUM_WORDS, WORD_GRID, PyramidTNT, SentenceAggregation, Stem, WordAggregation
+from ..models.t2t_blocks import ChannelGate, ChannelScale, DenseBlock, GhostAttention, GhostMlp, Transition
+from ..models.t2t_tokens import (
     SPLITS,
     ConvolutionTokens,
     Float32Cell,
@@ -41,8 +40,9 @@ from src.models.t2t_tokens import (
     TokensToToken,
     TokenTransformer,
 )
-from src.models.t2t_vit import T2TViT, T2TViTDense
-from src.models.tnt import TNT
+from ..models.t2t_vit import T2TViT, T2TViTDense
+from ..models.tnt import TNT
+from .onnx_graph import Graph, Value, import_extra
 
 INPUT_NAME, LOGITS_NAME = "images", "logits"
 PRODUCT_TYPES = {"float32": np.float32, "float16": np.float16}

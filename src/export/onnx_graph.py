@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from src.errors import UserError
+from ..errors import UserError
 
 OPSET, IR_VERSION = 17, 8
 

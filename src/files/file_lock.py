@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from src.errors import TemporaryError, writing_error
+from ..errors import TemporaryError, writing_error
 
 
 @contextmanager

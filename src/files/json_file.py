@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from src.errors import shown
-from src.files.whole_file import write_whole
+from ..errors import shown
+from .whole_file import write_whole
 
 
 def to_json(content: Any) -> str:

@@ -3,8 +3,8 @@
 import os
 from pathlib import Path
 
-from src.errors import UserError, shown
-from src.files.whole_file import target_of
+from ..errors import UserError, shown
+from .whole_file import target_of
 
 LONGEST_NAME = 220  # bytes; 255 can be, and what stands beside a file while it is written has a longer name
 

@@ -4,7 +4,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from src.errors import UserError, writing_error
+from ..errors import UserError, writing_error
 
 
 def write_whole(path: str | Path, content: str | bytes) -> None:

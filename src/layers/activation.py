@@ -4,7 +4,7 @@ import math
 
 from mindspore import nn, ops
 
-from src.layers.custom_gradient import OwnDerivative
+from .custom_gradient import OwnDerivative
 
 
 class GELU(nn.Cell):

@@ -3,7 +3,7 @@
 from mindspore import dtype as mstype
 from mindspore import nn, ops
 
-from src.layers.dropout import Dropout
+from .dropout import Dropout
 
 
 class ScaledDotProductAttention(nn.Cell):

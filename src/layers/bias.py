@@ -3,7 +3,7 @@
 from mindspore import dtype as mstype
 from mindspore import ops
 
-from src.layers.custom_gradient import OwnDerivative
+from .custom_gradient import OwnDerivative
 
 
 class AddBias(OwnDerivative):

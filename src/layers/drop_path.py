@@ -3,7 +3,7 @@
 import numpy as np
 from mindspore import Parameter, ops
 
-from src.layers.random_mask import RandomMask
+from .random_mask import RandomMask
 
 
 class DropPath(RandomMask):

@@ -1,6 +1,6 @@
 """Dropout of single elements."""
 
-from src.layers.random_mask import RandomMask
+from .random_mask import RandomMask
 
 
 class Dropout(RandomMask):

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from src.errors import UserError
+from ..errors import UserError
 
 
 def to_sides(image_size: int | Sequence[int]) -> tuple[int, ...]:

@@ -3,8 +3,8 @@
 from mindspore import nn
 from mindspore.common.initializer import Normal
 
-from src.errors import UserError
-from src.layers.bias import AddBias
+from ..errors import UserError
+from .bias import AddBias
 
 
 class Linear(nn.Dense):

@@ -2,9 +2,9 @@
 
 from mindspore import nn
 
-from src.layers.activation import GELU
-from src.layers.dropout import Dropout
-from src.layers.linear import Linear
+from .activation import GELU
+from .dropout import Dropout
+from .linear import Linear
 
 
 class Mlp(nn.Cell):

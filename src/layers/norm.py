@@ -5,8 +5,8 @@ from mindspore import Tensor, nn, ops
 from mindspore import dtype as mstype
 from mindspore.communication import GlobalComm, get_group_size
 
-from src.layers.cpu_form import HasCpuForm
-from src.layers.custom_gradient import OwnDerivative
+from .cpu_form import HasCpuForm
+from .custom_gradient import OwnDerivative
 
 EPSILON = 1e-5
 

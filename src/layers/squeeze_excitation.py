@@ -2,8 +2,8 @@
 
 from mindspore import nn
 
-from src.layers.linear import Linear
-from src.layers.norm import LayerNorm
+from .linear import Linear
+from .norm import LayerNorm
 
 
 class SqueezeExcitation(nn.Cell):

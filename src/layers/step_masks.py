@@ -8,8 +8,8 @@ import numpy as np
 from mindspore import Parameter, Tensor, nn, ops
 from mindspore import dtype as mstype
 
-from src.layers.drop_path import DropPath
-from src.layers.random_mask import LAYER_FACTOR, ROW_FACTOR, mask_bits, mask_state, number_masks, to_int32
+from .drop_path import DropPath
+from .random_mask import LAYER_FACTOR, ROW_FACTOR, mask_bits, mask_state, number_masks, to_int32
 
 
 class StepMasks(nn.Cell):

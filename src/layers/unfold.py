@@ -5,7 +5,7 @@ import math
 from mindspore import Parameter, nn, ops
 from mindspore.common.initializer import Uniform, initializer
 
-from src.layers.bias import AddBias
+from .bias import AddBias
 
 
 class UnfoldConv2d(nn.Cell):

@@ -6,10 +6,10 @@ from typing import Any
 
 from mindspore import nn
 
-from src.memory import check_fits
-from src.models.arguments import check_arguments
-from src.models.catalogue import get_variant, list_models
-from src.models.memory_need import num_weights
+from ..memory import check_fits
+from .arguments import check_arguments
+from .catalogue import get_variant, list_models
+from .memory_need import num_weights
 
 __all__ = ["create_model", "get_variant", "list_models", "resolve_arguments"]
 

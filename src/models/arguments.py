@@ -8,11 +8,11 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from src.errors import UserError, nearest, shown
-from src.layers.norm import BATCH_NORM_MODES
-from src.models.catalogue import get_variant
-from src.models.t2t_blocks import BLOCK_TYPES
-from src.models.t2t_tokens import TOKENS_TYPES
+from ..errors import UserError, nearest, shown
+from ..layers.norm import BATCH_NORM_MODES
+from .catalogue import get_variant
+from .t2t_blocks import BLOCK_TYPES
+from .t2t_tokens import TOKENS_TYPES
 
 
 class Rule(NamedTuple):

@@ -2,9 +2,9 @@
 
 import fnmatch
 
-from src.errors import UserError, nearest, shown
-from src.models import pyramid_tnt, t2t_vit, tnt
-from src.models.variant import Variant
+from ..errors import UserError, nearest, shown
+from . import pyramid_tnt, t2t_vit, tnt
+from .variant import Variant
 
 _VARIANTS: dict[str, Variant] = {**tnt.VARIANTS, **pyramid_tnt.VARIANTS, **t2t_vit.VARIANTS}
 

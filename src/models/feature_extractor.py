@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from mindspore import nn
 
-from src.errors import UserError
+from ..errors import UserError
 
 
 class FeatureExtractor(nn.Cell):

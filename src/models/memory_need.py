@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from math import prod
 from typing import Any
 
-from src.layers.image_size import to_sides
-from src.models.pyramid_tnt import NUM_WORDS, PyramidTNT, stage_grids
-from src.models.t2t_tokens import STRIDE
-from src.models.t2t_vit import T2TViTDense
-from src.models.tnt import TNT
+from ..layers.image_size import to_sides
+from .pyramid_tnt import NUM_WORDS, PyramidTNT, stage_grids
+from .t2t_tokens import STRIDE
+from .t2t_vit import T2TViTDense
+from .tnt import TNT
 
 
 def num_weights(network: type, arguments: Mapping[str, Any]) -> int:

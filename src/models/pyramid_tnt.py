@@ -16,18 +16,18 @@ from mindspore import Parameter, nn, ops
 from mindspore import dtype as mstype
 from mindspore.common.initializer import Normal, initializer
 
-from src.errors import UserError
-from src.layers.attention import ScaledDotProductAttention
-from src.layers.conv import Conv2d
-from src.layers.drop_path import DropPath, drop_path_rates
-from src.layers.dropout import Dropout
-from src.layers.image_size import to_height_width
-from src.layers.linear import Linear
-from src.layers.mlp import Mlp
-from src.layers.norm import BATCH_NORM_MODES, BatchNorm2d, LayerNorm
-from src.layers.pos_embed import resize_pos_embed, resize_relative_pos
-from src.layers.squeeze_excitation import SqueezeExcitation
-from src.models.variant import FeatureInfo, Variant
+from ..errors import UserError
+from ..layers.attention import ScaledDotProductAttention
+from ..layers.conv import Conv2d
+from ..layers.drop_path import DropPath, drop_path_rates
+from ..layers.dropout import Dropout
+from ..layers.image_size import to_height_width
+from ..layers.linear import Linear
+from ..layers.mlp import Mlp
+from ..layers.norm import BATCH_NORM_MODES, BatchNorm2d, LayerNorm
+from ..layers.pos_embed import resize_pos_embed, resize_relative_pos
+from ..layers.squeeze_excitation import SqueezeExcitation
+from .variant import FeatureInfo, Variant
 
 WORD_GRID = 4
 NUM_WORDS = WORD_GRID * WORD_GRID

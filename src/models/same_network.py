@@ -8,7 +8,7 @@ compared, the defaults included.
 from collections.abc import Mapping
 from typing import Any
 
-from src.models import get_variant, resolve_arguments
+from . import get_variant, resolve_arguments
 
 IN_TRAINING_ONLY = {"drop_rate", "attn_drop_rate", "drop_path_rate", "token_drop_rate", "batch_norm"}
 OF_THE_DATA = {"num_classes", "image_size"}  # what is different there is matched or resized

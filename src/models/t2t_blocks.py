@@ -10,13 +10,13 @@ Shapes: B batch, L tokens with the class token, D width of the tokens.
 from mindspore import Parameter, nn, ops
 from mindspore.common.initializer import Uniform, initializer
 
-from src.layers.activation import GELU
-from src.layers.attention import ScaledDotProductAttention
-from src.layers.drop_path import DropPath
-from src.layers.dropout import Dropout
-from src.layers.linear import Linear
-from src.layers.mlp import Mlp
-from src.layers.norm import LayerNorm
+from ..layers.activation import GELU
+from ..layers.attention import ScaledDotProductAttention
+from ..layers.drop_path import DropPath
+from ..layers.dropout import Dropout
+from ..layers.linear import Linear
+from ..layers.mlp import Mlp
+from ..layers.norm import LayerNorm
 
 
 class ChannelGate(nn.Cell):

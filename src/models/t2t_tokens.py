@@ -14,13 +14,13 @@ from mindspore import Parameter, nn, ops
 from mindspore import dtype as mstype
 from mindspore.common.initializer import Orthogonal, initializer
 
-from src.layers.activation import GELU
-from src.layers.attention import ScaledDotProductAttention
-from src.layers.dropout import Dropout
-from src.layers.linear import Linear
-from src.layers.mlp import Mlp
-from src.layers.norm import LayerNorm
-from src.layers.unfold import UnfoldConv2d
+from ..layers.activation import GELU
+from ..layers.attention import ScaledDotProductAttention
+from ..layers.dropout import Dropout
+from ..layers.linear import Linear
+from ..layers.mlp import Mlp
+from ..layers.norm import LayerNorm
+from ..layers.unfold import UnfoldConv2d
 
 STRIDE = 16
 SPLITS = ((7, 4, 2), (3, 2, 1), (3, 2, 1))

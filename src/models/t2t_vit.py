@@ -14,17 +14,17 @@ import numpy as np
 from mindspore import Parameter, Tensor, nn, ops
 from mindspore.common.initializer import Normal, initializer
 
-from src.errors import UserError
-from src.layers.drop_path import drop_path_rates
-from src.layers.dropout import Dropout
-from src.layers.image_size import to_height_width
-from src.layers.linear import Linear
-from src.layers.mlp import Mlp
-from src.layers.norm import LayerNorm
-from src.layers.sinusoid import sinusoid_table
-from src.models.t2t_blocks import BLOCK_TYPES, Attention, Block, DenseBlock, Transition, create_block
-from src.models.t2t_tokens import STRIDE, TOKENS_TYPES, create_tokens
-from src.models.variant import FeatureInfo, Variant
+from ..errors import UserError
+from ..layers.drop_path import drop_path_rates
+from ..layers.dropout import Dropout
+from ..layers.image_size import to_height_width
+from ..layers.linear import Linear
+from ..layers.mlp import Mlp
+from ..layers.norm import LayerNorm
+from ..layers.sinusoid import sinusoid_table
+from .t2t_blocks import BLOCK_TYPES, Attention, Block, DenseBlock, Transition, create_block
+from .t2t_tokens import STRIDE, TOKENS_TYPES, create_tokens
+from .variant import FeatureInfo, Variant
 
 SE_RULE = "T2T-ViT has squeeze-and-excitation only as the variant t2t_vit_14_se, whose gate is not TNT's"
 

@@ -14,18 +14,18 @@ import numpy as np
 from mindspore import Parameter, nn, ops
 from mindspore.common.initializer import Normal, initializer
 
-from src.errors import UserError
-from src.layers.attention import ScaledDotProductAttention
-from src.layers.drop_path import DropPath, drop_path_rates
-from src.layers.dropout import Dropout
-from src.layers.image_size import to_height_width
-from src.layers.linear import Linear
-from src.layers.mlp import Mlp
-from src.layers.norm import LayerNorm
-from src.layers.pos_embed import resize_pos_embed
-from src.layers.squeeze_excitation import SqueezeExcitation
-from src.layers.unfold import UnfoldConv2d
-from src.models.variant import FeatureInfo, Variant
+from ..errors import UserError
+from ..layers.attention import ScaledDotProductAttention
+from ..layers.drop_path import DropPath, drop_path_rates
+from ..layers.dropout import Dropout
+from ..layers.image_size import to_height_width
+from ..layers.linear import Linear
+from ..layers.mlp import Mlp
+from ..layers.norm import LayerNorm
+from ..layers.pos_embed import resize_pos_embed
+from ..layers.squeeze_excitation import SqueezeExcitation
+from ..layers.unfold import UnfoldConv2d
+from .variant import FeatureInfo, Variant
 
 
 class Attention(nn.Cell):

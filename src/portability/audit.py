@@ -11,14 +11,14 @@ from dataclasses import dataclass
 import mindspore as ms
 from mindspore import Tensor
 
-from src.config import Config
-from src.engine.build import create_schedule, create_train_step, create_training_network
-from src.errors import UserError, nearest
-from src.portability.by_hand import TABLE
-from src.portability.docstrings import PLATFORMS, find_statement
-from src.portability.graph_operators import list_operators
-from src.terminal.text_table import Table
-from src.weights.model_card import ModelCard
+from ..config import Config
+from ..engine.build import create_schedule, create_train_step, create_training_network
+from ..errors import UserError, nearest
+from ..terminal.text_table import Table
+from ..weights.model_card import ModelCard
+from .by_hand import TABLE
+from .docstrings import PLATFORMS, find_statement
+from .graph_operators import list_operators
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from collections import Counter
 import mindspore as ms
 from mindspore import Tensor, nn
 
-from src.layers.cpu_form import native_forms
+from ..layers.cpu_form import native_forms
 
 _CALL = "REF::"
 

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 from mindspore import Tensor
 
-from src.config import Config
-from src.engine.batch_memory import check_batch_fits
-from src.engine.run_folder import RunFolder
-from src.engine.trained_network import as_asked, choose_checkpoint, open_trained_network, set_up_device_for
-from src.errors import UserError
-from src.export.exported_file import ENDINGS, LOGITS, load_exported, read_key, read_sidecar
-from src.weights.model_card import ModelCard
+from ..config import Config
+from ..engine.batch_memory import check_batch_fits
+from ..engine.run_folder import RunFolder
+from ..engine.trained_network import as_asked, choose_checkpoint, open_trained_network, set_up_device_for
+from ..errors import UserError
+from ..export.exported_file import ENDINGS, LOGITS, load_exported, read_key, read_sidecar
+from ..weights.model_card import ModelCard
 
 BATCH_SIZE = 16
 

@@ -14,12 +14,12 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from src.data.read_image import read_image
-from src.errors import UserError
-from src.files.output_file import LONGEST_NAME
-from src.files.whole_file import write_whole
-from src.prediction.predictions import Prediction
-from src.printable import printable
+from ..data.read_image import read_image
+from ..errors import UserError
+from ..files.output_file import LONGEST_NAME
+from ..files.whole_file import write_whole
+from ..printable import printable
+from .predictions import Prediction
 
 ENDING = ".prediction.png"
 SMALLEST, LARGEST = 256, 1024

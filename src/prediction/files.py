@@ -5,10 +5,10 @@ import io
 from collections.abc import Iterable
 from typing import Any
 
-from src.files.json_file import write_json
-from src.files.output_file import check_output_file
-from src.files.whole_file import write_whole
-from src.prediction.predictions import Prediction, Skipped
+from ..files.json_file import write_json
+from ..files.output_file import check_output_file
+from ..files.whole_file import write_whole
+from .predictions import Prediction, Skipped
 
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 

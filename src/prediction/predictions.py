@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from src.data.loader import num_threads
-from src.data.parallel_map import ParallelMap
-from src.data.read_image import image_endings, read_image
-from src.data.transforms import EvalTransform
-from src.engine.evaluation import softmax
-from src.errors import UserError
-from src.prediction.classifier import Classifier
+from ..data.loader import num_threads
+from ..data.parallel_map import ParallelMap
+from ..data.read_image import image_endings, read_image
+from ..data.transforms import EvalTransform
+from ..engine.evaluation import softmax
+from ..errors import UserError
+from .classifier import Classifier
 
 
 @dataclass(frozen=True)

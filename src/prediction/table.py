@@ -4,8 +4,8 @@ import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
-from src.prediction.predictions import Prediction
-from src.printable import printable
+from ..printable import printable
+from .predictions import Prediction
 
 GAP = "  "
 RANK, PROBABILITY = "rank", "probability"

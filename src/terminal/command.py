@@ -27,10 +27,10 @@ if _IS_ROOT_SCRIPT:
     for _number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(_number, _end_at_once)
 
-from src.errors import TemporaryError, UserError, show_warnings_in_one_line, writing_error  # noqa: E402
-from src.printable import printable  # noqa: E402
-from src.terminal.progress import tell_line  # noqa: E402
-from src.terminal.stop_request import NUMBERS, Stopped  # noqa: E402
+from ..errors import TemporaryError, UserError, show_warnings_in_one_line, writing_error  # noqa: E402
+from ..printable import printable  # noqa: E402
+from .progress import tell_line  # noqa: E402
+from .stop_request import NUMBERS, Stopped  # noqa: E402
 
 
 def _tell(line: str) -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from src.printable import printable
-from src.terminal.progress_file import BarState, ProgressFile, read_progress
+from ..printable import printable
+from .progress_file import BarState, ProgressFile, read_progress
 
 
 @cache

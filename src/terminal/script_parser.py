@@ -5,8 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from src.config.typed_value import PATH, PLAIN, is_path, is_plain, shortened, text_to_type
-from src.errors import UserError
+from ..config.typed_value import PATH, PLAIN, is_path, is_plain, shortened, text_to_type
+from ..errors import UserError
 
 
 class ScriptParser(argparse.ArgumentParser):

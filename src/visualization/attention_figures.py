@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from src.visualization.mosaic import TILE_SIDE, Mosaic, heat, image_tile, overlay
-from src.visualization.taps import LayerTaps, Taps
+from .mosaic import TILE_SIDE, Mosaic, heat, image_tile, overlay
+from .taps import LayerTaps, Taps
 
 
 def draw_attention(

@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 from mindspore import Tensor, nn
 from PIL import Image
 
-from src.data.loader import Dataset
-from src.errors import UserError
+from ..data.loader import Dataset
+from ..errors import UserError
 
 METHODS = ("tsne", "pca")
 FEWEST_IMAGES = 5

@@ -6,9 +6,9 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 
-from src.errors import UserError
-from src.visualization.mosaic import Mosaic, image_tile, map_tile
-from src.visualization.taps import LayerTaps
+from ..errors import UserError
+from .mosaic import Mosaic, image_tile, map_tile
+from .taps import LayerTaps
 
 NUM_CHANNELS = 10
 

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from src.data.digits import Digits
-from src.data.read_image import read_image
-from src.data.transforms import EvalTransform
-from src.errors import UserError
-from src.prediction.predictions import Skipped, find_images
-from src.printable import printable
-from src.weights.model_card import ModelCard
+from ..data.digits import Digits
+from ..data.read_image import read_image
+from ..data.transforms import EvalTransform
+from ..errors import UserError
+from ..prediction.predictions import Skipped, find_images
+from ..printable import printable
+from ..weights.model_card import ModelCard
 
 DIGITS = "digits"
 """The word that stands for held-out digits; a file of this name is ./digits."""

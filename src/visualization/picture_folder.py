@@ -6,8 +6,8 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from src.errors import UserError
-from src.files.whole_file import write_whole
+from ..errors import UserError
+from ..files.whole_file import write_whole
 
 
 class PictureFolder:

@@ -5,24 +5,24 @@ from pathlib import Path
 
 import numpy as np
 
-from src.config import Config
-from src.data.labels import match_labels
-from src.data.relabeled import Relabeled
-from src.devices.ranks import Ranks
-from src.engine.build import create_eval_loader, open_split
-from src.engine.evaluation import softmax
-from src.engine.trained_network import TrainedNetwork
-from src.errors import UserError
-from src.printable import printable
-from src.visualization.attention_figures import draw_attention, draw_rollout, draw_words
-from src.visualization.embedding import Thinned, collect_features, draw_embedding, embed
-from src.visualization.feature_figures import choose_blocks, draw_features, principal_colors
-from src.visualization.input_images import InputImage
-from src.visualization.picture_folder import PictureFolder
-from src.visualization.position_figures import draw_positions, position_tables
-from src.visualization.report import Report, ReportImage, build_report
-from src.visualization.rollout import rollout
-from src.visualization.taps import TOKEN_LAYERS, Taps, record
+from ..config import Config
+from ..data.labels import match_labels
+from ..data.relabeled import Relabeled
+from ..devices.ranks import Ranks
+from ..engine.build import create_eval_loader, open_split
+from ..engine.evaluation import softmax
+from ..engine.trained_network import TrainedNetwork
+from ..errors import UserError
+from ..printable import printable
+from .attention_figures import draw_attention, draw_rollout, draw_words
+from .embedding import Thinned, collect_features, draw_embedding, embed
+from .feature_figures import choose_blocks, draw_features, principal_colors
+from .input_images import InputImage
+from .picture_folder import PictureFolder
+from .position_figures import draw_positions, position_tables
+from .report import Report, ReportImage, build_report
+from .rollout import rollout
+from .taps import TOKEN_LAYERS, Taps, record
 
 NUM_LABELS = 3
 

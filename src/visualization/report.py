@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from src.visualization.rollout import rollout
-from src.visualization.taps import LayerTaps, Taps
+from .rollout import rollout
+from .taps import LayerTaps, Taps
 
 MOST_BYTES = 9_500_000
 LEVELS = (256, 64, 32, 16, 8, 6, 4)

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from src.visualization.taps import AttentionTaps, LayerTaps
+from .taps import AttentionTaps, LayerTaps
 
 
 def rollout(blocks: Sequence[LayerTaps]) -> list[np.ndarray]:

@@ -18,11 +18,11 @@ import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn
 
-from src.models import pyramid_tnt, t2t_blocks, tnt
-from src.models.pyramid_tnt import STEM_STRIDE, PyramidTNT
-from src.models.t2t_tokens import STRIDE, TokenAttention, TokenPerformer, TokensToToken, TokenTransformer
-from src.models.t2t_vit import T2TViT, T2TViTDense
-from src.models.tnt import TNT
+from ..models import pyramid_tnt, t2t_blocks, tnt
+from ..models.pyramid_tnt import STEM_STRIDE, PyramidTNT
+from ..models.t2t_tokens import STRIDE, TokenAttention, TokenPerformer, TokensToToken, TokenTransformer
+from ..models.t2t_vit import T2TViT, T2TViTDense
+from ..models.tnt import TNT
 
 TOKEN_LAYERS = "token layers"
 """The group of the layers that come before T2T-ViT's blocks."""

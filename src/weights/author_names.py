@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from mindspore import Parameter, Tensor, nn
 
-from src.errors import UserError
+from ..errors import UserError
 
 _NORM_NAMES = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
 _BATCH_COUNT = "num_batches_tracked"

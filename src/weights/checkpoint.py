@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 from mindspore import Parameter, Tensor, nn
 
-from src.errors import UserError, shown, writing_error
-from src.files.json_file import from_json
-from src.weights.checkpoint_file import DamagedCheckpointError, read_checkpoint_file, write_checkpoint_file
-from src.weights.model_card import ModelCard
-from src.weights.training_progress import check_progress
+from ..errors import UserError, shown, writing_error
+from ..files.json_file import from_json
+from .checkpoint_file import DamagedCheckpointError, read_checkpoint_file, write_checkpoint_file
+from .model_card import ModelCard
+from .training_progress import check_progress
 
 __all__ = [
     "Checkpoint",

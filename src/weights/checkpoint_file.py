@@ -27,8 +27,8 @@ from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
-from src.errors import TemporaryError, UserError, shown, writing_error
-from src.memory import check_fits
+from ..errors import TemporaryError, UserError, shown, writing_error
+from ..memory import check_fits
 
 # MindSpore's names and NumPy's, which lacks bfloat16.
 _TYPES = {

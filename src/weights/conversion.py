@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 from mindspore import nn
 
-from src.errors import UserError
-from src.models import get_variant, resolve_arguments
-from src.weights.author_names import LoadReport, load_reference_weights, reference_weights
-from src.weights.checkpoint import load_weights, read_checkpoint
-from src.weights.model_card import ModelCard
-from src.weights.recognition import WITHOUT_TRACE, check_variant, choose_variant, recognise
-from src.weights.resize_weights import resize_weights
-from src.weights.timm_names import from_timm, is_timm
-from src.weights.torch_file import WeightFile, read_weights, write_safetensors
+from ..errors import UserError
+from ..models import get_variant, resolve_arguments
+from .author_names import LoadReport, load_reference_weights, reference_weights
+from .checkpoint import load_weights, read_checkpoint
+from .model_card import ModelCard
+from .recognition import WITHOUT_TRACE, check_variant, choose_variant, recognise
+from .resize_weights import resize_weights
+from .timm_names import from_timm, is_timm
+from .torch_file import WeightFile, read_weights, write_safetensors
 
 _TOLD_BY_WEIGHTS = ("num_classes", "in_channels", "image_size", "se")
 _MAX_NAME = 200  # characters of an array's name

@@ -8,13 +8,13 @@ from dataclasses import replace
 import numpy as np
 from mindspore import nn
 
-from src.data.labels import are_placeholders, common_labels, count_of, named
-from src.errors import UserError, nearest
-from src.layers.norm import BatchNorm2d
-from src.models.same_network import network_differences
-from src.weights.checkpoint import Checkpoint, load_weights
-from src.weights.model_card import ModelCard
-from src.weights.resize_weights import resize_weights
+from ..data.labels import are_placeholders, common_labels, count_of, named
+from ..errors import UserError, nearest
+from ..layers.norm import BatchNorm2d
+from ..models.same_network import network_differences
+from .checkpoint import Checkpoint, load_weights
+from .model_card import ModelCard
+from .resize_weights import resize_weights
 
 _BLOCK = re.compile(r"(?:stages\.(\d+)\.)?blocks\.(\d+)\.")
 _STAGE = re.compile(r"stages\.(\d+)\.|(?:word|sentence)_merges\.(\d+)\.")

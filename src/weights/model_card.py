@@ -6,10 +6,10 @@ from typing import Any
 
 from mindspore import nn
 
-from src.errors import UserError, nearest, shown
-from src.layers.image_size import to_sides
-from src.models import create_model, get_variant
-from src.models.arguments import Rule, check_arguments
+from ..errors import UserError, nearest, shown
+from ..layers.image_size import to_sides
+from ..models import create_model, get_variant
+from ..models.arguments import Rule, check_arguments
 
 _LONGEST_TEXT, _MOST_LETTERS = 1000, 8_000_000  # characters of one label or rule, and of all labels together
 

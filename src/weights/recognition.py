@@ -12,12 +12,12 @@ from typing import Any
 
 from mindspore import nn
 
-from src.errors import UserError
-from src.models import get_variant, list_models, resolve_arguments
-from src.models.pyramid_tnt import NUM_WORDS, STEM_STRIDE, PyramidTNT
-from src.models.t2t_tokens import SPLITS, STRIDE
-from src.models.t2t_vit import T2TViT, T2TViTDense
-from src.models.tnt import TNT
+from ..errors import UserError
+from ..models import get_variant, list_models, resolve_arguments
+from ..models.pyramid_tnt import NUM_WORDS, STEM_STRIDE, PyramidTNT
+from ..models.t2t_tokens import SPLITS, STRIDE
+from ..models.t2t_vit import T2TViT, T2TViTDense
+from ..models.tnt import TNT
 
 Shapes = Mapping[str, tuple[int, ...]]
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import numpy as np
 from mindspore import nn
 
-from src.errors import UserError
+from ..errors import UserError
 
 
 def resize_weights(

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from src.errors import UserError
+from ..errors import UserError
 
 # Parts of a name between dots. The authors' names are the other side of timm's `checkpoint_filter_fn`.
 _PARTS = {

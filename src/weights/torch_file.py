@@ -29,8 +29,8 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from src.errors import UserError
-from src.files.whole_file import target_of
+from ..errors import UserError
+from ..files.whole_file import target_of
 
 # Where training scripts put the weights; the first that is there is taken, so averaged (EMA) weights come first.
 WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model", "net")

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from src.errors import UserError, shown
+from ..errors import UserError, shown
 
 _SECTIONS = ("model", "data", "optimizer", "schedule", "train")
 _DEEPEST = 10  # levels of a configuration

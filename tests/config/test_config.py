@@ -11,7 +11,8 @@ from typing import Union, get_args, get_origin
 import pytest
 
 from src.config import Config, dump_config, load_config, parse_command_line, run_name
-from src.config.sections import RULES, flat_hints
+from src.config.rules import RULES
+from src.config.sections import flat_hints
 from src.errors import UserError
 
 REPOSITORY = Path(__file__).resolve().parents[2]

@@ -1,0 +1,133 @@
+"""What values of a configuration must fulfil besides their types."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from ..errors import UserError
+from .sections import Config, flat_values
+from .typed_value import PATH, PLAIN, as_yaml, is_path, is_plain
+
+
+class _Rule(NamedTuple):
+    """What a value must fulfil besides its type: in words, and as a function that is false for NaN."""
+
+    expected: str
+    holds: Callable[[Any], bool]
+
+
+def _from(low: float, high: float) -> _Rule:
+    return _Rule(f"from {low} to {high}", lambda value: low <= value <= high)
+
+
+def _above(low: float, high: float) -> _Rule:
+    return _Rule(f"above {low} and at most {high}", lambda value: low < value <= high)
+
+
+def _range(low: float, high: float) -> _Rule:
+    return _Rule(f"[low, high] with {low} <= low <= high <= {high}", lambda value: low <= value[0] <= value[1] <= high)
+
+
+ANY_COUNT = (0, 10**9)
+
+
+_COUNT = _from(1, 10**9)
+
+
+_PROBABILITY = _from(0, 1)
+
+
+_RATE = _Rule("at least 0 and below 1", lambda value: 0 <= value < 1)
+
+
+_EPOCHS = 10**6
+
+
+_BETA = _from(0, 1000)  # parameter of a Beta distribution
+
+
+_LARGEST_LR = 1000
+
+
+_PATH = _Rule(PATH, is_path)
+
+
+# The limits above are generous: they keep out slips, and what no machine can hold.
+RULES: dict[str, _Rule] = {
+    "seed": _from(0, 2**32 - 1),
+    "output": _PATH,
+    "limit_batches": _COUNT,
+    "init_from": _PATH,
+    "model.num_classes": _from(1, 10**6),
+    "model.in_channels": _from(1, 1024),
+    "model.image_size": _Rule(
+        "sides from 1 to 16384",
+        lambda value: all(1 <= side <= 16384 for side in (value if isinstance(value, tuple) else [value])),
+    ),
+    "model.drop_rate": _RATE,
+    "model.attn_drop_rate": _RATE,
+    "model.drop_path_rate": _RATE,
+    "data.root": _PATH,
+    "data.crop_scale": _Rule("[low, high] with 0 < low <= high <= 1", lambda value: 0 < value[0] <= value[1] <= 1),
+    "data.crop_ratio": _range(0.01, 100),
+    "data.flip_prob": _PROBABILITY,
+    "data.color_jitter": _from(0, 100),
+    "data.erase_prob": _PROBABILITY,
+    "data.mixup": _BETA,
+    "data.cutmix": _BETA,
+    "data.mix_prob": _PROBABILITY,
+    "data.mix_switch_prob": _PROBABILITY,
+    "data.repeats": _from(1, 1000),
+    "data.crop_pct": _from(0.1, 1),
+    "data.workers": _from(0, 1024),
+    "optimizer.lr": _above(0, _LARGEST_LR),
+    "optimizer.lr_batch_size": _COUNT,
+    "optimizer.weight_decay": _from(0, 1000),
+    "optimizer.beta1": _RATE,
+    "optimizer.beta2": _RATE,
+    "optimizer.eps": _above(0, 1),
+    "optimizer.momentum": _RATE,
+    "optimizer.clip_norm": _above(0, 10**9),
+    "optimizer.layer_decay": _above(0, 1),
+    "optimizer.backbone_lr_scale": _above(0, 1000),
+    "schedule.epochs": _from(1, _EPOCHS),
+    "schedule.warmup_epochs": _from(0, _EPOCHS),
+    "schedule.warmup_lr": _from(0, _LARGEST_LR),
+    "schedule.min_lr": _from(0, _LARGEST_LR),
+    "schedule.cooldown_epochs": _from(0, _EPOCHS),
+    "train.batch_size": _from(1, 10**6),
+    "train.accumulate": _from(1, 10**5),
+    "train.label_smoothing": _RATE,
+    "train.loss_scale": _from(1, 2**60),
+    "train.loss_scale_growth": _COUNT,
+    "train.ema_decay": _RATE,
+    "train.log_every": _COUNT,
+    "train.eval_every": _COUNT,
+    "train.save_every": _COUNT,
+    "train.keep_checkpoints": _from(1, 10**6),
+}
+
+
+_AT_MOST = [
+    ("schedule.warmup_epochs", "schedule.epochs"),
+    ("schedule.warmup_lr", "optimizer.lr"),
+    ("schedule.min_lr", "optimizer.lr"),
+]
+
+
+def check_values(config: Config, where: str) -> None:
+    values = dict(flat_values(config))
+    for key, rule in RULES.items():
+        if values[key] is not None and not rule.holds(values[key]):
+            raise UserError(f"{where}: {key} is {as_yaml(values[key])}: expected {rule.expected}")
+    for key, value in values.items():
+        for text in value if isinstance(value, list) else [value]:
+            if isinstance(text, str) and not is_plain(text):
+                raise UserError(f"{where}: {key} is {as_yaml(text)}: expected {PLAIN}")
+    for key, limit in _AT_MOST:
+        if values[key] > values[limit]:
+            raise UserError(f"{where}: {key} is {values[key]}: expected at most {limit}, which is {values[limit]}")
+    if config.data.source == "digits" and config.data.root is not None:
+        raise UserError(
+            f"{where}: data.root is {as_yaml(config.data.root)}: expected null, because data.source is 'digits'; "
+            "to use the folder, set data.source to 'folder' or to the data set that it holds"
+        )
