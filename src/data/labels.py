@@ -61,9 +61,7 @@ def match_labels(head: Sequence[str], data: Sequence[str], checkpoint: object) -
             f"the data has {count_of(unknown)} that {checkpoint} does not know: {named(unknown)}; it knows "
             f"{named(head)}: {_way_out(head)}"
         )
-    places: dict[str, list[int]] = {}
-    for number, label in enumerate(head):
-        places.setdefault(_key(label), []).append(number)
+    places = _places(head)
     if doubled := [label for label in data if len(places[_key(label)]) > 1]:
         raise UserError(
             f"{checkpoint} has {count_of(doubled)} of the data more than once: {named(doubled)}; give its labels names "
@@ -91,9 +89,7 @@ def unknown_labels(known: Sequence[str], labels: Sequence[str]) -> list[str]:
 
 def common_labels(head: Sequence[str], labels: Sequence[str]) -> dict[int, int]:
     """Number of each of `labels` that `head` has exactly once -> its number there."""
-    places: dict[str, list[int]] = {}
-    for number, label in enumerate(head):
-        places.setdefault(_key(label), []).append(number)
+    places = _places(head)
     found = ((number, places.get(_key(label), [])) for number, label in enumerate(labels))
     return {number: there[0] for number, there in found if len(there) == 1}
 
@@ -107,6 +103,14 @@ def named(labels: Sequence[str]) -> str:
 def count_of(labels: Sequence[str]) -> str:
     """'1 label' or '3 labels'."""
     return f"{len(labels)} label{'s' if len(labels) != 1 else ''}"
+
+
+def _places(head: Sequence[str]) -> dict[str, list[int]]:
+    """Label, in one spelling -> its numbers."""
+    places: dict[str, list[int]] = {}
+    for number, label in enumerate(head):
+        places.setdefault(_key(label), []).append(number)
+    return places
 
 
 def _way_out(head: Sequence[str]) -> str:
