@@ -1,26 +1,29 @@
 """Evaluates a checkpoint: python eval.py --config config/demo/ptnt_digits.yaml --checkpoint FILE"""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from pathlib import Path
 
 from src.terminal.command import run_command  # first: it quiets MindSpore's log before MindSpore is imported
 
-from src.weights.checkpoint import read_checkpoint  # isort: skip
+from mindspore import Tensor  # isort: skip
+
 from src.config import parse_command_line
-from src.data.labels import match_labels
-from src.data.relabeled import Relabeled
-from src.devices.device import current_device
+from src.devices.device import current_device, set_up_device
 from src.devices.ranks import Exchange, serve_if_scheduler, start_distribution
 from src.engine.agreement import check_same_start
-from src.engine.batch_memory import check_batch_fits
-from src.engine.build import create_compiler_cache, create_eval_loader, describe_ignored, evaluation_input, open_split
 from src.engine.evaluation import evaluate
+from src.engine.from_config import create_compiler_cache
 from src.engine.run_folder import RunFolder
 from src.engine.skipped_images import SkippedImages
-from src.engine.trained_network import build_network, card_of, choose_checkpoint, set_up_device_for
+from src.errors import counted
 from src.files.json_file import write_json
-from src.files.output_file import check_output_file
+from src.files.output_file import check_output_file, check_output_folder
+from src.files.whole_file import make_folder
+from src.tasks import create_task
 from src.terminal.progress import Progress, print_line
+from src.terminal.text_table import terminal_width
+from src.weights.checkpoint import read_checkpoint
 
 
 @dataclass
@@ -30,10 +33,15 @@ class EvalOptions:
     Args:
         checkpoint: file to evaluate; the run's best checkpoint when null.
         json: file to write the scores to.
+        per_class: print the scores of each class too.
+        report: folder to write tables and pictures to: scores of each class, what is taken for what, every image,
+            calibration, the most confident mistakes (classification); scores of each class (detection).
     """
 
     checkpoint: str | None = None
     json: str | None = None
+    per_class: bool = False
+    report: str | None = None
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -43,39 +51,43 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     if options.json is not None:
         check_output_file(options.json)
+    if options.report is not None:
+        check_output_folder(options.report)
     folder = RunFolder(config.output, name)
-    path = choose_checkpoint(options.checkpoint, folder)
-    checkpoint = read_checkpoint(path)
-    dataset = open_split(config, "val")
-    card, lines = card_of(checkpoint, config, given, dataset.classes)
-    match = match_labels(card.classes, dataset.classes, path)
-    card = replace(card, classes=match.classes)
-    settings = set_up_device_for(card, config)
-    check_batch_fits(card, config.train.batch_size)
+    path = folder.choose_checkpoint(options.checkpoint)
+    checkpoint, task = read_checkpoint(path), create_task(config)
+    lines = task.open_for_evaluation(checkpoint, given)
+    settings = set_up_device(config.device, config.seed, task.uses_convolution)
     ranks = start_distribution(current_device())
     exchange = Exchange(ranks)
-    check_same_start(exchange, config, {"validation": dataset})
-    net, resized = build_network(card, checkpoint)
+    check_same_start(exchange, config, task.facts())
+    net, adapted = task.load_network(checkpoint)
+    net = task.create_predictions(net).set_train(False)
     if ranks.is_first:
-        ignored = [line for line in [describe_ignored(dataset)] if line]
-        for line in (f"{settings[0]}; {card.model} from {path}", *lines, *resized, *ignored, *match.lines):
+        for line in (f"{settings[0]}; {task.card.model} from {path}", *adapted, *lines):
             print_line(line)
-    loader = create_eval_loader(config, card, Relabeled(dataset, match.classes, match.outputs), ranks)
+    batches = task.create_eval_batches(ranks)
     config.compiler_cache &= folder.path.is_dir()  # a checkpoint from elsewhere leaves nothing behind
-    cache = create_compiler_cache(config, folder, "evaluation", ranks, card=card.to_dict())
-    cache.compile("evaluation", net, evaluation_input(config, card))
-    with Progress("evaluate", len(loader) * config.train.batch_size, shown=ranks.is_first) as progress:
-        scores = evaluate(net, loader, progress, config.limit_batches, exchange.gather)
-    skipped = SkippedImages(loader, exchange=exchange, tell=print_line)
+    cache = create_compiler_cache(config, folder, "evaluation", ranks, card=task.card.to_dict())
+    cache.compile("evaluation", net, *map(Tensor.from_numpy, task.example_inputs(config.train.batch_size)))
+    with Progress("evaluate", len(batches) * config.train.batch_size, shown=ranks.is_first) as progress:
+        scorer = task.create_scorer()
+        scores = evaluate(net, batches, scorer, exchange, progress, config.limit_batches)
+    skipped = SkippedImages(batches, exchange=exchange, tell=print_line)
     skipped.name()
     count = skipped.count()
     if not ranks.is_first:
         return
     if count:
-        print(f"{count} images could not be read and were left out")
+        print(f"{counted(count, 'image')} could not be read and left out")
     print(scores)
+    if options.per_class:
+        print(scorer.table().text(terminal_width()))
     if options.json is not None:
-        write_json(options.json, {"model": card.model, "checkpoint": str(path), **scores.to_dict()})
+        write_json(options.json, {"model": task.card.model, "checkpoint": str(path), **scores.to_dict()})
+    if options.report is not None:
+        make_folder(options.report)
+        print(f"written into {options.report}: {', '.join(scorer.write_report(Path(options.report)))}")
 
 
 if __name__ == "__main__":

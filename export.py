@@ -1,24 +1,25 @@
 """Writes a trained network for deployment: python export.py --checkpoint FILE --file_format MINDIR ONNX"""
 
-import shutil
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
 
 from src.terminal.command import run_command  # first: it quiets MindSpore's log before MindSpore is imported
 
 from src.config import Config, parse_command_line  # isort: skip
-from src.engine.build import create_card
+from src.detection.catalogue import list_detectors
 from src.engine.run_folder import RunFolder
-from src.engine.trained_network import at_image_size, choose_checkpoint, open_trained_network, set_up_device_for
-from src.errors import UserError
-from src.export.exported_file import ENDINGS, LARGEST_BATCH, ending_of, read_key, sidecar_of
-from src.export.exporter import Export, Exporter, Form, check_form
-from src.portability.audit import audit
+from src.export.detector import export_detector
+from src.export.detector_exporter import check_formats
+from src.export.exported_file import LARGEST_BATCH, read_key
+from src.export.exporter import Exporter, Form, check_form
+from src.export.file_names import ending_of, output_of, stem_of
+from src.portability.audit import audit_configuration
 from src.portability.docstrings import PLATFORMS
+from src.tasks.trained_network import at_image_size, open_trained_network
 from src.terminal.progress import print_line
+from src.terminal.text_table import terminal_width
+from src.weights.checkpoint import read_checkpoint
+from src.weights.detector_card import DetectorCard
 
 
 @dataclass
@@ -55,81 +56,45 @@ class ExportOptions:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    config, options, name, given = parse_command_line(
-        "export.py",
-        "Writes files for deployment, compares each with the network and describes it.",
-        ExportOptions,
-        argv,
-    )
+    what = "Writes files for deployment, compares each with the network and describes it."
+    config, options, name, given = parse_command_line("export.py", what, ExportOptions, argv)
     folder = RunFolder(config.output, name)
     if options.audit:
-        _audit(config, options, given)
+        _check_formats(config, options)
+        result = audit_configuration(config, options.checkpoint, given, options.target)
+        print(result.to_text(terminal_width()))
+        result.check()
         return
     key = read_key(options.encrypt_key_file) if options.encrypt_key_file else None
     forms = [
         Form(file_format, options.batch_size, options.precision, options.pixels, tuple(options.stages), key)
         for file_format in dict.fromkeys(options.file_format)
+        if ending_of(file_format)  # raises where there is no such format
     ]
-    for form in forms:
-        ending_of(form.file_format)
-    checkpoint = choose_checkpoint(options.checkpoint, folder)
+    checkpoint = folder.choose_checkpoint(options.checkpoint)
+    if isinstance(read_checkpoint(checkpoint).card, DetectorCard):
+        export_detector(checkpoint, config, given, forms, options.image_size, options.file_name, folder.export)
+        return
     trained = open_trained_network(checkpoint, config, given)
     for line in (*trained.settings, f"{trained.card.model} from {checkpoint}", *trained.changes):
         print_line(line)
-    stem = _stem(options, folder.export / trained.card.model)
+    stem = stem_of(options.file_name, options.file_format, folder.export / trained.card.model)
     for form in forms:
-        check_form(form, _output(stem, form, None))
+        check_form(form, output_of(stem, form.file_format))
     for side in options.image_size or [None]:
         sized = trained if side is None else at_image_size(trained, side)
         exporter = Exporter(sized.net, sized.card, checkpoint)
         for form in forms:
-            _tell(exporter.write(_output(stem, form, side if len(options.image_size) > 1 else None), form), form)
+            output = output_of(stem, form.file_format, side if len(options.image_size) > 1 else None)
+            print(*exporter.write(output, form).describe(form), sep="\n")
 
 
-def _audit(config: Config, options: ExportOptions, given: Mapping[str, Any]) -> None:
-    if options.checkpoint is None:
-        classes = [str(label) for label in range(config.model.num_classes or 1000)]
-        card = create_card(config, classes)
-        set_up_device_for(card, config)
-    else:
-        card = open_trained_network(Path(options.checkpoint), config, given).card
-    result = audit(config, card, options.target)
-    print(result.to_text(shutil.get_terminal_size().columns if sys.stdout.isatty() else None))
-    result.check()
-
-
-def _stem(options: ExportOptions, default: Path) -> Path:
-    """The files' name without size and ending."""
-    path = Path(options.file_name or default)
-    if options.file_name is None or path.suffix not in ENDINGS.values():
-        return path
-    endings = [ending_of(file_format) for file_format in options.file_format]
-    if endings != [path.suffix]:
-        raise UserError(
-            f"{path}: the name of {' and '.join(options.file_format)} files must end in {' and '.join(endings)}; leave "
-            "the ending out, it is added"
-        )
-    return path.with_suffix("")
-
-
-def _output(stem: Path, form: Form, side: int | None) -> Path:
-    size = "" if side is None else f"_{side}"
-    return stem.with_name(f"{stem.name}{size}{ending_of(form.file_format)}")
-
-
-def _tell(export: Export, form: Form) -> None:
-    batch = "any batch size" if form.batch_size is None else f"batch size {form.batch_size}"
-    print(f"wrote {export.path} ({export.num_bytes / 1e6:.1f} MB, {form.precision}, {batch})")
-    print(f"wrote {sidecar_of(export.path)} (labels, input, preprocessing)")
-    comparison = export.comparison
-    if comparison is None:
-        print("not compared with the network: MindSpore cannot load AIR files back")
-    else:
-        sizes = " and ".join(map(str, comparison.batch_sizes))
-        print(
-            f"largest difference from the network ({comparison.measure}): {comparison.largest_difference:.1e} at batch "
-            f"size {sizes} (allowed: {comparison.allowed:.0e}; {comparison.runtime})"
-        )
+def _check_formats(config: Config, options: ExportOptions) -> None:
+    """Refuses, before an audit, formats that a detector has no file in."""
+    card = read_checkpoint(options.checkpoint).card if options.checkpoint else None
+    name = card.model if isinstance(card, DetectorCard) else config.model.name
+    if name in list_detectors():
+        check_formats(options.file_format, name)
 
 
 if __name__ == "__main__":

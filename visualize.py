@@ -8,11 +8,15 @@ from src.terminal.command import run_command  # first: it quiets MindSpore's log
 
 from src.config import parse_command_line  # isort: skip
 from src.engine.run_folder import RunFolder
-from src.engine.trained_network import choose_checkpoint, open_trained_network
+from src.errors import counted
+from src.tasks.trained_network import open_trained_network
 from src.terminal.progress import print_line
+from src.visualization.detector_figures import draw_detector
 from src.visualization.input_images import DIGITS, load_images
 from src.visualization.picture_folder import PictureFolder
 from src.visualization.pictures import draw_class_features, draw_images
+from src.weights.checkpoint import read_checkpoint
+from src.weights.detector_card import DetectorCard
 
 
 @dataclass
@@ -21,7 +25,7 @@ class VisualizeOptions:
 
     Args:
         images: image files, and folders that are searched for images; the word digits, which is the default, stands for
-            five held-out handwritten digits.
+            five held-out handwritten digits. For a detector names of validation images, the first five when left out.
         checkpoint: file with the weights; the run's best checkpoint when null.
         folder: folder for the pictures; pictures/ in the run's folder when null.
         blocks: numbers of the blocks whose features are drawn, from 1; the first, the middle and the last when empty.
@@ -46,8 +50,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         "visualize.py", "Draws attention, features and positions of a trained network.", VisualizeOptions, argv
     )
     run_folder = RunFolder(config.output, name)
-    checkpoint = choose_checkpoint(options.checkpoint, run_folder)
+    checkpoint = run_folder.choose_checkpoint(options.checkpoint)
     folder = PictureFolder(run_folder.path / "pictures" if options.folder is None else options.folder)
+    content = read_checkpoint(checkpoint)
+    if isinstance(content.card, DetectorCard):
+        names = [name for name in options.images if name != DIGITS]
+        for line in draw_detector(content, config, given, names, folder):
+            print_line(line)
+        files = counted(folder.count, "file")
+        print(f"wrote {files} to {folder.path}: score maps and assigned anchors of validation images")
+        return 0
     trained = open_trained_network(checkpoint, config, given)
     for line in (f"{trained.settings[0]}; {trained.card.model} from {checkpoint}", *trained.changes):
         print_line(line)
@@ -59,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print_line(draw_class_features(trained, config, folder, options.embedding, options.embedding_images))
     if report.num_images < len(images):
         print(f"report.html holds the first {report.num_images} of {len(images)} images, more would make it too large")
-    print(f"wrote {folder.count} files to {folder.path}; open {folder.path / 'report.html'} in a browser")
+    print(f"wrote {counted(folder.count, 'file')} to {folder.path}; open {folder.path / 'report.html'} in a browser")
     return 1 if skipped else 0
 
 

@@ -113,7 +113,7 @@ def pipeline_rate(
     dataset = open_repeated(files, count + 4 * batch_size)
     if kind == "evaluation":
         loader: Any = EvalLoader(dataset, **INPUT, batch_size=batch_size, crop_pct=0.9, workers=workers)
-        batches = iter(loader)
+        batches = ((images, labels) for (images,), (labels, *_), _ in loader)
     else:
         recipe = {**CROP, **MIXING, **(PLAIN if kind == "plain training" else FULL)}
         loader = TrainLoader(dataset, **INPUT, **recipe, batch_size=batch_size, seed=0, repeats=1, workers=workers)

@@ -39,7 +39,7 @@ from src.terminal.command import run_command  # first: it quiets MindSpore's log
 import numpy as np  # isort: skip
 
 from src.config import load_config, run_name
-from src.devices.environment import describe_environment
+from src.devices.versions import describe_environment
 from src.engine.run_folder import RunFolder
 from src.errors import UserError
 from src.files.json_file import write_json
@@ -141,7 +141,7 @@ class Kill:
 
 @dataclass(frozen=True)
 class Pace:
-    """Of the uninterrupted run.
+    """Speed of the uninterrupted run.
 
     Attributes:
         start_seconds: until the first step was recorded.
@@ -177,7 +177,6 @@ class Start:
         with log.open("a") as file:
             self._process = subprocess.Popen(
                 [*command, *map(str, options)],
-                cwd=log.parent,
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=file,
@@ -195,7 +194,7 @@ class Start:
 
     @property
     def seconds(self) -> float:
-        """Since the start."""
+        """Seconds since the start."""
         return time.perf_counter() - self._since
 
     def ended(self) -> bool:

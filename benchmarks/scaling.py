@@ -40,7 +40,7 @@ NORM_ALL_REDUCES = 4
 
 @dataclass(frozen=True)
 class Sizes:
-    """Of a network, as far as they decide what it sends.
+    """Sizes of a network, as far as they decide what it sends.
 
     Attributes:
         model: one of `list_models()`.
@@ -158,7 +158,7 @@ class Table:
     rows: list[list[str]]
 
     def plain(self) -> list[str]:
-        """For a terminal."""
+        """The table for a terminal."""
         widths = [max(len(row[i]) for row in (self.head, *self.rows)) for i in range(len(self.head))]
         lines = [self.title]
         for first, *rest in (self.head, *self.rows):
@@ -167,7 +167,7 @@ class Table:
         return [*lines, ""]
 
     def markdown(self) -> list[str]:
-        """For docs/."""
+        """The table for docs/."""
         rule = ["---", *["---:"] * (len(self.head) - 1)]
         return [f"{self.title}:", "", *(f"| {' | '.join(row)} |" for row in (self.head, rule, *self.rows)), ""]
 

@@ -1,10 +1,12 @@
-"""Times a network: python benchmarks/step_time.py tnt_s_patch16_224 --batch_size 8
+"""Times a network: python benchmarks/step_time.py tnt_s_patch16_224 --batch_size 8, or a detector, or one of a file:
+python benchmarks/step_time.py --config config/demo/mask_rcnn_scenes.yaml
 
 Inference and training are measured one after the other, each in a process of its own, so that compilation is cold and
 the peak of resident memory is that of one of them (of the host: a GPU's or NPU's own memory is not in it). Training is
-one whole step of the recipe: forward, loss, gradients, AdamW. With --recompute it is measured again with recomputed
-blocks (`train.recompute`). With --starts two more processes train a step each, the second with the compiler cache that
-the first one left. With --operators more processes run a few steps under MindSpore's profiler, which slows them.
+one whole step of the recipe: forward, loss, gradients, AdamW. A detector's inference ends with its boxes and masks.
+With --recompute training is measured again with recomputed blocks (`train.recompute`). With --starts two more
+processes train a step each, the second with the compiler cache that the first one left. With --operators more processes
+run a few steps under MindSpore's profiler, which slows them.
 
 - compile time: the first call minus a later one.
 - step time: the median of several steps after warm-up, from input tensors to the result on the host.
@@ -26,7 +28,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -39,17 +41,18 @@ import numpy as np
 from mindspore import nn, ops
 
 from src.compilation.compiler_cache import CompilerCache
-from src.compilation.recompute import recompute_blocks
 from src.complexity.count import count
-from src.config import Config
+from src.config import Config, DataConfig, ModelConfig, TrainConfig, load_config
 from src.config.yaml_file import parse_yaml
+from src.detection import list_detectors
 from src.devices.device import current_device, set_up_device
-from src.devices.environment import describe_environment
-from src.engine.build import create_train_step
+from src.devices.versions import describe_environment
+from src.engine.from_config import create_train_step
 from src.errors import UserError
 from src.files.json_file import write_json
 from src.files.output_file import check_output_file
-from src.models import create_model, get_variant
+from src.models import get_variant
+from src.tasks import create_task
 
 SIDE = 2048
 WARM_UP_STEPS = 2
@@ -106,8 +109,8 @@ def measure(
 
     Args:
         kind: 'inference', 'training' or 'recomputed'.
-        model: one of `list_models()`.
-        arguments: for `create_model`.
+        model: one of `list_models()` or `list_detectors()`.
+        arguments: of the network, and other keys of the section `model`.
         batch_size: images a step.
         num_steps: steps that are timed.
         num_products: matrix products of each library that are timed between them.
@@ -120,7 +123,7 @@ def measure(
     multiply_adds = KINDS[kind] * batch_size * count(net).total
 
     def step():
-        cell(*inputs).asnumpy()
+        _to_host(cell(*inputs))
 
     _tell(kind, "compiling")
     first, *_ = _time(step, 1 + WARM_UP_STEPS)
@@ -140,7 +143,7 @@ def measure(
     numpy_rate = SIDE**3 / min(numpy_times)
     return Measurement(
         device=current_device(),
-        image_size=net.image_size,
+        image_size=tuple(inputs[0].shape[2:]),
         multiply_adds=multiply_adds,
         compile_seconds=first - step_seconds,
         step_seconds=step_seconds,
@@ -165,7 +168,7 @@ def measure_start(
     since = time.perf_counter()
     cell, inputs, _ = _build("training", model, arguments, batch_size, device)
     line = CompilerCache(cache, "training_step", {"batch_size": batch_size}).compile("training_step", cell, *inputs)
-    cell(*inputs).asnumpy()
+    _to_host(cell(*inputs))
     return time.perf_counter() - since, line
 
 
@@ -179,11 +182,11 @@ def measure_operators(
     """
     cell, inputs, _ = _build(kind, model, arguments, batch_size, device)
     for _ in range(1 + WARM_UP_STEPS):
-        cell(*inputs).asnumpy()
+        _to_host(cell(*inputs))
     with tempfile.TemporaryDirectory() as folder:
         profiler = ms.Profiler(output_path=folder)
         for _ in range(PROFILED_STEPS):
-            cell(*inputs).asnumpy()
+            _to_host(cell(*inputs))
         profiler.analyse()
         table = next(Path(folder).rglob("cpu_op_type_info_*.csv"), None)
         if table is None:
@@ -197,19 +200,28 @@ def _build(
     kind: str, model: str, arguments: dict[str, Any], batch_size: int, device: str | None
 ) -> tuple[nn.Cell, tuple[ms.Tensor, ...], nn.Cell]:
     """What to call, with what, and the network in it."""
-    config = Config()
-    for line in set_up_device(device, config.seed, get_variant(model).network.uses_convolution):
+    structure = dict(arguments)
+    settings = {key.name: structure.pop(key.name) for key in fields(ModelConfig) if key.name in structure}
+    config = Config(
+        model=ModelConfig(name=model, structure=structure, **settings),
+        data=DataConfig(source="coco" if model in list_detectors() else "folder"),
+        train=TrainConfig(batch_size=batch_size, recompute=kind == "recomputed"),
+    )
+    task = create_task(config)
+    task.open_without_data()
+    for line in set_up_device(device, config.seed, task.uses_convolution):
         _tell(kind, line)
-    net = create_model(model, **{"drop_path_rate": config.model.drop_path_rate, **arguments})
-    shape = (batch_size, arguments.get("in_channels", config.model.in_channels), *net.image_size)
-    images = ms.Tensor(np.random.default_rng(config.seed).standard_normal(shape, np.float32))
+    net = task.create_network(for_training=kind != "inference")
     if kind == "inference":
-        return net.set_train(False), (images,), net
-    if kind == "recomputed":
-        recompute_blocks(net)
-    labels = ms.Tensor(np.arange(batch_size, dtype=np.int32) % max(net.num_classes, 1))
-    config.train.batch_size = batch_size
-    return create_train_step(config, net, config.optimizer.lr), (images, labels), net
+        inputs = tuple(map(ms.Tensor, task.example_inputs(batch_size)))
+        return task.create_predictions(net).set_train(False), inputs, net
+    batch = tuple(map(ms.Tensor, task.example_batch(batch_size)))
+    return create_train_step(config, task.create_losses(net), net, config.optimizer.lr), batch, net
+
+
+def _to_host(outputs: ms.Tensor | tuple[ms.Tensor, ...]) -> None:
+    for output in outputs if isinstance(outputs, tuple) else (outputs,):
+        output.asnumpy()
 
 
 def _time(action: Callable[[], Any], repetitions: int) -> list[float]:
@@ -302,7 +314,9 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="step_time.py", description="Times inference and a training step of a network, each in a new process."
     )
-    parser.add_argument("model", metavar="MODEL", help="variant, such as tnt_s_patch16_224")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("model", metavar="MODEL", nargs="?", help="variant or detector, such as tnt_s_patch16_224")
+    what.add_argument("--config", metavar="FILE", type=Path, help="take the network of its section 'model'")
     parser.add_argument("--batch_size", type=_positive, default=8, help="images a step (default 8)")
     parser.add_argument(
         "--image_size", type=_positive, nargs="+", metavar="SIDE", help="side, or height and width; published if absent"
@@ -344,10 +358,16 @@ def _key_and_value(text: str) -> tuple[str, Any]:
 
 def main(argv: Sequence[str] | None = None) -> None:
     options = _parse(argv)
-    get_variant(options.model)
+    model, arguments = options.model, dict(options.structure)
+    if options.config is not None:
+        own = load_config(options.config).model
+        given = {key.name: getattr(own, key.name) for key in fields(own) if getattr(own, key.name) != key.default}
+        model = given.pop("name")
+        arguments = {**given.pop("structure", {}), **given, **arguments}
+    elif model not in list_detectors():
+        get_variant(model)
     if options.json is not None:
         check_output_file(options.json)
-    arguments = dict(options.structure)
     if options.image_size is not None:
         sides = options.image_size
         arguments["image_size"] = sides[0] if len(sides) == 1 else tuple(sides)
@@ -356,23 +376,21 @@ def main(argv: Sequence[str] | None = None) -> None:
             os.environ[variable] = str(options.threads)  # read when the new processes load MindSpore and NumPy
     sizes = (options.batch_size, options.steps, options.products)
     kinds = [kind for kind in KINDS if kind != "recomputed" or options.recompute]
-    measurements = {
-        kind: _in_new_process(measure, kind, options.model, arguments, *sizes, options.device) for kind in kinds
-    }
+    measurements = {kind: _in_new_process(measure, kind, model, arguments, *sizes, options.device) for kind in kinds}
     operators = {}
     if options.operators:
-        batch = (options.model, arguments, options.batch_size, options.device)
+        batch = (model, arguments, options.batch_size, options.device)
         operators = {kind: _in_new_process(measure_operators, kind, *batch) for kind in kinds}
     starts = []
     if options.starts:
         with tempfile.TemporaryDirectory() as cache:
-            start = (options.model, arguments, options.batch_size, options.device, Path(cache))
+            start = (model, arguments, options.batch_size, options.device, Path(cache))
             starts = [_in_new_process(measure_start, *start) for _ in range(2)]
     inference = measurements["inference"]
     height, width = inference.image_size
     threads = os.environ.get("OMP_NUM_THREADS", f"all of {len(os.sched_getaffinity(0))}")
     print(
-        f"\n{options.model}, batch of {options.batch_size}, {height} x {width} pixels, float32, "
+        f"\n{model}, batch of {options.batch_size}, {height} x {width} pixels, float32, "
         f"{inference.device}, threads: {threads}\n"
     )
     print("\n".join(_table(measurements)))
@@ -382,7 +400,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         print("", *operator_table(operators), sep="\n")
     if options.json is not None:
         content = {
-            "model": options.model,
+            "model": model,
             "arguments": arguments,
             "batch_size": options.batch_size,
             "threads": threads,

@@ -19,12 +19,13 @@ from mindspore import Tensor, nn
 
 from src.devices.device import set_up_device
 from src.errors import UserError, nearest
-from src.export.exported_file import ending_of
 from src.export.exporter import Exporter, Form
+from src.export.file_names import ending_of
 from src.files.output_file import check_output_file
 from src.files.whole_file import write_whole
 from src.models import get_variant, list_models
 from src.terminal.text_table import Table
+from src.weights.described_network import create_network
 from src.weights.model_card import ModelCard
 
 FORMS = (Form(), Form(precision="float16"), Form("ONNX"), Form("ONNX", precision="float16"))
@@ -77,7 +78,7 @@ def main() -> None:
             std=variant.std,
             crop_pct=0.9,
         )
-        exporter = Exporter(fill(card.create_network()), card)
+        exporter = Exporter(fill(create_network(card)), card)
         with tempfile.TemporaryDirectory() as folder:
             cells = []
             for form in FORMS:

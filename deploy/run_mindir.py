@@ -30,7 +30,7 @@ FORMATS = (
 
 
 def printable(text: str) -> str:
-    """On one line, with a question mark for whatever steers a terminal."""
+    """`text` on one line, with a question mark for whatever steers a terminal."""
     return "".join(character if character.isprintable() else "?" for character in text)
 
 

@@ -1,4 +1,5 @@
-"""What the command line prints without a traceback: wrong input, trouble that may go away, and warnings."""
+"""What the command line prints without a traceback: wrong input, trouble that may go away, and warnings; and text from
+outside in such messages."""
 
 import difflib
 import errno
@@ -8,8 +9,6 @@ import warnings
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any
-
-from .printable import printable
 
 _LONGEST = 80  # characters of a value or name in a message
 
@@ -31,7 +30,7 @@ class ImageWarning(UserWarning):
 
 
 def show_warnings_in_one_line(tell: Callable[[str], None] | None = None, every_image: bool = False) -> None:
-    """From now on a warning is one line, `warning: ...`, without its place in the source.
+    """Makes every further warning one line, `warning: ...`, without its place in the source.
 
     Those of Pillow itself are not shown: they are about what is not used here, such as damaged EXIF, and name no file.
 
@@ -66,6 +65,11 @@ _PASSING = {
 """Numbers of system errors that may be gone at another start."""
 
 
+def counted(number: int, noun: str, plural: str | None = None) -> str:
+    """'1 image' or '1,437 images'."""
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
 def writing_error(message: str, error: Exception) -> UserError:
     """`message`, as what it is: trouble that may go away, or a wrong, too long or forbidden path, which stays one.
 
@@ -79,11 +83,42 @@ def writing_error(message: str, error: Exception) -> UserError:
     return (TemporaryError if passes else UserError)(message)
 
 
+def nearest_names(word: str, known: Iterable[str], count: int = 3, least: float = 0.6) -> list[str]:
+    """The names most like a misspelt or shortened `word`, the nearest first.
+
+    Args:
+        word: of the user.
+        known: names. Dotted ones are compared as a whole and in their last part, so that 'lr' finds 'optimizer.lr'.
+        count: how many at most.
+        least: likeness, of 0 to 1, that they have at least.
+    """
+    word = word[:_LONGEST]
+
+    def likeness(name: str) -> float:
+        if len(word) > 2 and name.startswith(word):
+            return 1.0
+        pairs = {(name, word), (name.rpartition(".")[2], word.rpartition(".")[2])}
+        return max(difflib.SequenceMatcher(None, *pair).ratio() for pair in pairs)
+
+    likenesses = {name: likeness(name) for name in known}
+    near = [name for name, value in likenesses.items() if value >= least]
+    return sorted(near, key=lambda name: (likenesses[name], name), reverse=True)[:count]
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
-    """The names nearest to a misspelt `word`, as the end of a message."""
+    """The names nearest to a misspelt `word`, or else all, as the end of a message."""
     known = list(known)
-    near = difflib.get_close_matches(word[:_LONGEST], known, n=3, cutoff=0.4)
+    near = nearest_names(word, known)
     return "did you mean " + " or ".join(near) + "?" if near else "known: " + ", ".join(known)
+
+
+def printable(text: str) -> str:
+    """`text` on one line, with a question mark for each character that has no picture.
+
+    Those are line ends, the escapes that move a terminal's cursor and change its colours, marks that reverse the order
+    of what follows, and the odd bytes of names that are no UTF-8.
+    """
+    return "".join(character if character.isprintable() else "?" for character in text)
 
 
 def shown(value: Any) -> str:

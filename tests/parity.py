@@ -17,6 +17,7 @@ from src.models.t2t_vit import T2TViT
 from src.models.tnt import TNT
 from src.optim.loss import create_loss
 from src.optim.optimizer import AdamW, decay_groups
+from src.tasks.classification import ClassificationLoss
 from src.weights.author_names import load_reference_weights, reference_names
 from tests.reference.fill import fill_input, fill_parameter
 
@@ -70,7 +71,7 @@ class _Gradients(nn.Cell):
         self.step = step
 
     def construct(self, images, labels):
-        losses, gradients = self.step.value_and_grad(images, labels, ops.ones((), ms.float32))  # the loss is not scaled
+        losses, gradients = self.step.value_and_grad(ops.ones((), ms.float32), images, labels)  # the loss is not scaled
         return losses[1], gradients
 
 
@@ -80,7 +81,10 @@ def create_step(case: Case, net: nn.Cell) -> TrainStep:
     optimizer = AdamW(decay_groups(net, adamw["weight_decay"]), adamw["lr"], 0.0, *adamw["betas"], adamw["eps"])
     share_graphs(net)
     step = TrainStep(
-        net, create_loss(adamw["label_smoothing"]), optimizer, adamw["clip"], batch_size=case.meta["input"][0]
+        ClassificationLoss(net, create_loss(label_smoothing=adamw["label_smoothing"])),
+        optimizer,
+        adamw["clip"],
+        batch_size=case.meta["input"][0],
     )
     net.set_train(bool(case.meta.get("train_mode")))
     return step
@@ -111,10 +115,10 @@ def check_gradients(case: Case) -> None:
     net = case.build()
     optimizer = AdamW(decay_groups(net, 0.0), 0.0)
     share_graphs(net)
-    step = TrainStep(net, create_loss(), optimizer, batch_size=case.meta["input"][0])
+    step = TrainStep(ClassificationLoss(net), optimizer, batch_size=case.meta["input"][0])
     net.set_train(bool(case.meta.get("train_mode")))
     loss, gradients = _Gradients(step)(case.images(), case.labels())
-    assert abs(float(loss.asnumpy()) - float(case.arrays["loss"])) < 1e-4
+    assert abs(loss.asnumpy().item() - float(case.arrays["loss"])) < 1e-4
     ours = {p.name: g.asnumpy() for p, g in zip(optimizer.parameters, gradients, strict=True)}
     names = {name: p.name for name, p in reference_names(net).items() if p.requires_grad}
     assert set(case.meta["grad_norms"]) == set(names)
@@ -134,7 +138,7 @@ def check_training(case: Case) -> None:
     net = case.build()
     step = create_step(case, net)
     losses = [
-        float(step(case.images(draw), case.labels()).asnumpy()) for draw in range(1, case.meta["adamw"]["steps"] + 1)
+        step(case.images(draw), case.labels()).asnumpy().item() for draw in range(1, case.meta["adamw"]["steps"] + 1)
     ]
     np.testing.assert_allclose(losses, case.arrays["adamw_losses"], rtol=0, atol=1e-3)
     drift = case.meta["adamw"]["lr"] * case.meta["adamw"]["steps"]

@@ -54,6 +54,7 @@ REFUSED = {
     "negative.tif": lambda name: save(ramp(-1, 100, np.int32), name),
     "text.png": lambda name: Path(name).write_text("text"),
     "empty.jpg": lambda name: Path(name).touch(),
+    "postscript.png": lambda name: Path(name).write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 4 4\n"),
     "eps.png": lambda name: Image.new("RGB", (4, 4)).save(name, "EPS"),
     "folder.png": lambda name: Path(name).mkdir(),
     "pipe.png": lambda name: os.mkfifo(name),
@@ -90,12 +91,29 @@ READ = {
     "black_16.png": lambda name: save(ramp(0, 0, np.uint16), name),
     "color_16.png": lambda name: save_rgb_16(name, 4096),
     "palette.gif": lambda name: Image.fromarray(ramp(0, 255, np.uint8)).convert("P").save(name),
+    "palette_alpha.png": lambda name: save_palette(name, transparency=bytes(range(256))),
+    "palette_one.png": lambda name: save_palette(name, transparency=128),
     "alpha.png": lambda name: Image.new("RGBA", (30, 20), (250, 5, 9, 0)).save(name),
     "cmyk.jpg": lambda name: Image.new("CMYK", (33, 333), (0, 255, 9, 0)).save(name),
     "one_bit.png": lambda name: Image.new("1", (7, 9), 1).save(name),
     "long.png": lambda name: Image.fromarray(np.arange(60_000, dtype=np.uint16).astype(np.uint8)[None]).save(name),
+    "tall.png": lambda name: Image.fromarray(np.arange(60_000, dtype=np.uint16).astype(np.uint8)[:, None]).save(name),
+    "turned.jpg": lambda name: Image.fromarray(ramp(0, 255, np.uint8)).save(name, exif=turned()),
     "packed_16.bmp": lambda name: Path(name).write_bytes(packed_16()),
 }
+
+
+def save_palette(name: str, transparency: bytes | int) -> None:
+    image = Image.fromarray(ramp(0, 255, np.uint8)).convert("P")
+    image.putpalette(np.random.default_rng(0).integers(0, 256, 768).tolist())
+    image.save(name, transparency=transparency)
+
+
+def turned() -> Image.Exif:
+    """Tells a viewer to turn the image by 90 degrees."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    return exif
 
 
 def packed_16() -> bytes:
@@ -112,6 +130,7 @@ def test_same_pixels(name, in_channels, script, capsys):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         pixels = EvalTransform(**model, mean=(0.5,) * in_channels, std=(0.5,) * in_channels).pixels(read_image(name))
+        warnings.filterwarnings("ignore", module=r"PIL\.")  # as the scripts' main does
         assert np.array_equal(script.read_pixels(name, model), pixels)
     assert capsys.readouterr().err == ""
 

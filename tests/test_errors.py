@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from src.errors import TemporaryError, UserError, nearest, shown, writing_error
+from src.errors import TemporaryError, UserError, counted, nearest, shown, writing_error
 
 
 @pytest.mark.parametrize("name", ["ENOSPC", "EDQUOT", "EIO", "EBUSY", "EAGAIN", "EMFILE", "ENFILE", "ENOMEM", "ESTALE"])
@@ -46,3 +46,13 @@ def test_values_in_messages():
 def test_nearest_of_a_very_long_name():
     assert nearest("x" * 10**6, ["depth", "depths"]) == "known: depth, depths"
     assert nearest("dept", ["depth", "qkv"]) == "did you mean depth?"
+
+
+def test_numbers_of_things():
+    assert [counted(number, "image") for number in (0, 1, 2, 1437)] == [
+        "0 images",
+        "1 image",
+        "2 images",
+        "1,437 images",
+    ]
+    assert [counted(number, "class", "classes") for number in (1, 2)] == ["1 class", "2 classes"]

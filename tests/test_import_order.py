@@ -1,19 +1,25 @@
 """Who may import whom: rooms stand on each other, and nothing imports upwards."""
 
 import ast
+import importlib
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from src import data
+from src.compilation.mixed_precision import HALF_TYPES
 from src.config import Config, flat_values
 from src.config.rules import RULES
-from src.engine.training import FREE_KEYS
+from src.engine.resume import FREE_KEYS
+from src.rule import DataSource, Precision, names_of
 
 SOURCES = Path(__file__).resolve().parents[1] / "src"
 ORDER = (  # from the ground up, as in CONTRIBUTING.md
-    *("printable", "errors", "memory", "files", "config", "terminal", "layers", "models", "data", "weights"),
-    *("devices", "optim", "compilation", "engine", "export", "prediction", "complexity", "portability"),
+    *("errors", "memory", "rule", "files", "config", "terminal", "layers", "models", "detection", "data", "weights"),
+    *("devices", "optim", "compilation", "tasks", "engine", "export", "prediction", "complexity", "portability"),
     "visualization",
 )
 PLAIN = ("files", "data")  # NumPy and Pillow only
@@ -36,7 +42,7 @@ def imports(path: Path) -> Iterator[str]:
 @pytest.mark.parametrize("path", sorted(SOURCES.rglob("*.py")), ids=lambda path: str(path.relative_to(SOURCES)))
 def test_nothing_imports_upwards(path):
     room = path.relative_to(SOURCES).parts[0].removesuffix(".py")
-    for module in imports(path) if room != "__init__" else ():
+    for module in imports(path) if room not in ("__init__", "moved") else ():
         if module.startswith("src."):
             other = module.split(".")[1]
             assert ORDER.index(other) <= ORDER.index(room), f"{room} must not import {module}"
@@ -63,7 +69,7 @@ def test_every_room_is_installed():
 
 
 def test_every_room_has_its_place():
-    entries = [path for path in SOURCES.iterdir() if path.name not in ("__init__.py", "__pycache__")]
+    entries = [path for path in SOURCES.iterdir() if path.name not in ("__init__.py", "__pycache__", "moved")]
     assert {path.stem for path in entries} == set(ORDER)
     assert sum(path.suffix == ".py" for path in entries) <= OWN_MODULES
 
@@ -72,6 +78,28 @@ def test_every_room_has_its_place():
 def test_files_and_data_do_without_mindspore(path):
     if path.name != "mindrecord_shards.py":  # it writes MindSpore's own format
         assert not any(module.split(".")[0] == "mindspore" for module in imports(path))
+
+
+@pytest.mark.parametrize("name", ["convert.load_reference_weights", "torch_file.read_weights"])
+def test_scripts_written_before_the_rooms_go_on(name):
+    module, _, function = name.partition(".")
+    with pytest.warns(DeprecationWarning, match=f"src.{module} is src.weights."):
+        found = getattr(importlib.reload(importlib.import_module(f"src.{module}")), function)
+    assert found.__module__.startswith("src.weights.")
+
+
+def test_targets_are_made_without_mindspore():
+    """In the processes that read images, which would take a second longer to start."""
+    script = (
+        "import sys; import src.detection.anchor_targets, src.detection.region_targets, src.data.detection_loader\n"
+        "sys.exit('mindspore' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", script], cwd=SOURCES.parent).returncode == 0
+
+
+def test_names_that_rooms_share_are_those_they_know():
+    assert (*names_of(DataSource),) == ("digits", *data._FOLDERS, "coco")
+    assert set(names_of(Precision)) == {"float32", *HALF_TYPES}
 
 
 def test_keys_that_rules_name_exist():

@@ -13,14 +13,15 @@ import sys
 from pathlib import Path
 from tnt_mindspore.config import SHIPPED, load_config
 from tnt_mindspore.devices.device import set_up_device
-from tnt_mindspore.prediction.classifier import open_checkpoint
+from tnt_mindspore.prediction.open_classifier import open_checkpoint
 from tnt_mindspore.prediction.predictions import predict_images
 from tnt_mindspore.weights.checkpoint import save_checkpoint
+from tnt_mindspore.weights.described_network import create_network, describe_variant
 from tnt_mindspore.weights.model_card import ModelCard
 config = load_config(SHIPPED / "demo" / "tnt_digits.yaml")
 set_up_device("CPU", seed=0, uses_convolution=True)
-card = ModelCard.of_variant("tnt_ti_patch16_224", {"depth": 1}, ["cat", "dog"], 32)
-save_checkpoint("net.ckpt", card.create_network().get_parameters(), card)
+card = describe_variant("tnt_ti_patch16_224", {"depth": 1}, ["cat", "dog"], 32)
+save_checkpoint("net.ckpt", create_network(card).get_parameters(), card)
 classifier = open_checkpoint(Path("net.ckpt"), config)
 for prediction in predict_images(classifier, [Path("a.png")], batch_size=1, top_k=2, workers=0):
     print(sorted(label for label, _ in prediction.top))

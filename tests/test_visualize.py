@@ -14,6 +14,7 @@ import visualize as command
 from src.devices.device import set_up_device
 from src.terminal.command import run_command
 from src.weights.checkpoint import save_checkpoint
+from src.weights.described_network import create_network
 from src.weights.model_card import ModelCard
 
 TNT = {"depth": 3, "inner_dim": 4, "inner_num_heads": 2, "outer_dim": 8, "outer_num_heads": 2}
@@ -33,7 +34,7 @@ def save(name: str, arguments: dict, size: int = 32, classes: list[str] = DIGITS
     mean = (0.5,) * channels
     card = ModelCard(name, arguments, classes, (size, size), channels, mean, mean, 1.0)
     set_up_device("CPU", 1, True)
-    save_checkpoint("net.ckpt", card.create_network().get_parameters(), card)
+    save_checkpoint("net.ckpt", create_network(card).get_parameters(), card)
     return "net.ckpt"
 
 
@@ -126,7 +127,7 @@ def test_wrong_input_is_one_line(options, message, capfd):
     save("tnt_ti_patch16_224", TNT)
     if "nan.ckpt" in options:
         card = ModelCard("tnt_ti_patch16_224", TNT, DIGITS, (32, 32), 3, (0.5,) * 3, (0.5,) * 3, 1.0)
-        net = card.create_network()
+        net = create_network(card)
         net.head.bias.set_data(Tensor(np.full(10, np.nan, np.float32)))
         save_checkpoint("nan.ckpt", net.get_parameters(), card)
     code, _, err = run([*CONFIG, *options], capfd)

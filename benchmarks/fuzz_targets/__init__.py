@@ -3,9 +3,11 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from benchmarks.fuzz_targets.annotations import Annotations, DetectorCards
 from benchmarks.fuzz_targets.card import Cards
 from benchmarks.fuzz_targets.checkpoint import Checkpoints
 from benchmarks.fuzz_targets.config import Configs
+from benchmarks.fuzz_targets.detector_sidecar import DetectorSidecars
 from benchmarks.fuzz_targets.images import Images
 from benchmarks.fuzz_targets.options import Options
 from benchmarks.fuzz_targets.sidecar import Sidecars
@@ -18,5 +20,8 @@ TARGETS: dict[str, Callable[[Path], Target]] = {
     "config": Configs,
     "options": Options,
     "images": Images,
+    "annotations": Annotations,
+    "detector": DetectorCards,
+    "detector-sidecar": DetectorSidecars,
 }
 """Each is made with an empty folder for its files."""

@@ -14,6 +14,7 @@ from src.config import Config, changed_keys
 from src.models import resolve_arguments
 from src.weights.checkpoint import read_checkpoint
 from src.weights.checkpoint_file import write_checkpoint_file
+from src.weights.described_network import check_card, create_network
 from src.weights.model_card import ModelCard
 
 STATISTICS: dict[str, Any] = {"in_channels": 3, "mean": (0.5, 0.4, 0.3), "std": (0.5, 0.6, 0.7), "crop_pct": 0.9}
@@ -50,7 +51,7 @@ CARDS = (
 PROGRESS: dict[str, Any] = {
     "step": 7,
     "epoch": 3.5,
-    "best_top1": 50.0,
+    "best_score": 50.0,
     "steps_per_epoch": 2,
     "losses": [0.5, 2.25],
     "weights": "raw",
@@ -92,9 +93,10 @@ class Cards:
             del found["resize"]
         if not is_stated({"format": 1, "card": found, "progress": checkpoint.progress}, text):
             raise SilentChange("the card or the progress is not what the text says")
+        check_card(card, self.path)
         changed_keys(checkpoint.progress.get("config", {}), Config())
         if _is_small(card) and is_built:
-            card.create_network()
+            create_network(card)
 
 
 def _plain(values: Any) -> Any:

@@ -15,10 +15,12 @@ from benchmarks.fuzz_targets.config import LONGEST, SPELT, is_same
 from benchmarks.fuzz_targets.target import SilentChange
 from eval import EvalOptions
 from export import ExportOptions
+from features import FeatureOptions
 from predict import PredictOptions
 from src.config import Config, flat_values, parse_command_line
-from src.engine.build import create_card, create_training_network
 from src.models import resolve_arguments
+from src.tasks.classification import Classification
+from src.tasks.configured_card import create_card
 from src.weights.model_card import ModelCard
 from train import TrainOptions
 from visualize import VisualizeOptions
@@ -30,6 +32,7 @@ COMMANDS = {
     "export.py": ExportOptions,
     "predict.py": PredictOptions,
     "visualize.py": VisualizeOptions,
+    "features.py": FeatureOptions,
 }
 CONFIGS = [str(REPOSITORY / f"config/demo/{name}_digits.yaml") for name in ("tnt", "ptnt", "t2t")]
 ODD = (
@@ -131,7 +134,7 @@ class Options:
             resolve_arguments(card.model, {**card.arguments, "image_size": card.image_size})
         if _is_small(card):
             with no_init_parameters():
-                create_training_network(config, card)
+                Classification(config, card).create_network(for_training=True)
 
 
 @contextlib.contextmanager

@@ -1,6 +1,7 @@
 """The descriptions beside exported files."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from random import Random
@@ -23,16 +24,7 @@ class Sidecars:
         self.originals = [self._describe(card, pixels) for card in CARDS for pixels in (True, False)]
 
     def draw(self, random: Random) -> tuple[bytes, bytes]:
-        original = random.choice(self.originals)
-        kind = random.random()
-        if kind < 0.01:
-            return _to_bytes(json.dumps(original)), mutate_bytes(FILE, random)
-        if kind < 0.6:
-            return _to_bytes(json.dumps(mutate_json(original, random))), FILE
-        text = json.dumps(original, indent=2, ensure_ascii=False)
-        if kind < 0.8:
-            return _to_bytes(mutate_text(text, random)), FILE
-        return mutate_bytes(random.choice((b"", b"\xef\xbb\xbf")) + text.encode(), random), FILE
+        return draw_description(self.originals, random)
 
     def read(self, mutant: tuple[bytes, bytes]) -> None:
         content, file = mutant
@@ -85,6 +77,20 @@ class Sidecars:
             "mindspore": "2.10.0",
             "comparison_with_network": {"largest_difference": 1e-7},
         }
+
+
+def draw_description(originals: Sequence[dict], random: Random) -> tuple[bytes, bytes]:
+    """A damaged description and its file, which is seldom damaged itself."""
+    original = random.choice(originals)
+    kind = random.random()
+    if kind < 0.01:
+        return _to_bytes(json.dumps(original)), mutate_bytes(FILE, random)
+    if kind < 0.6:
+        return _to_bytes(json.dumps(mutate_json(original, random))), FILE
+    text = json.dumps(original, indent=2, ensure_ascii=False)
+    if kind < 0.8:
+        return _to_bytes(mutate_text(text, random)), FILE
+    return mutate_bytes(random.choice((b"", b"\xef\xbb\xbf")) + text.encode(), random), FILE
 
 
 def _to_bytes(text: str) -> bytes:

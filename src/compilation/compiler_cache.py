@@ -21,8 +21,8 @@ from typing import Any
 import mindspore as ms
 from mindspore import Tensor, nn
 
-from ..devices.environment import source_digest
 from ..devices.ranks import Ranks
+from ..devices.versions import source_digest
 from ..errors import UserError
 from ..files.file_lock import file_lock
 from ..files.whole_file import write_whole
@@ -120,6 +120,6 @@ def _take_seal(path: Path) -> dict[str, Any] | None:
 
 
 def _checksums(path: Path) -> dict[str, str]:
-    """Of every file but the seal."""
+    """Checksums of every file but the seal."""
     files = sorted(file for file in path.rglob("*") if file.is_file() and file.name != _SEAL)
     return {str(file.relative_to(path)): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}

@@ -8,11 +8,12 @@ from ..layers.attention import ScaledDotProductAttention
 from ..layers.unfold import UnfoldConv2d
 from ..models.t2t_blocks import ChannelScale, DenseBlock, Transition
 from ..models.t2t_tokens import Float32Cell
+from ..rule import Precision, names_of
 
 HALF_TYPES = {"float16": mstype.float16, "bfloat16": mstype.bfloat16}
-PRECISIONS = ("float32", *HALF_TYPES)
-_HALF = (nn.Dense, nn.Conv2d, UnfoldConv2d, ScaledDotProductAttention, ChannelScale)
-_FLOAT32 = (nn.LayerNorm, nn.BatchNorm2d, Float32Cell, Transition)
+PRECISIONS = names_of(Precision)
+HALF_CELLS = (nn.Dense, nn.Conv2d, nn.Conv2dTranspose, UnfoldConv2d, ScaledDotProductAttention, ChannelScale)
+FLOAT32_CELLS = (nn.LayerNorm, nn.BatchNorm2d, Float32Cell, Transition)
 
 
 def set_precision(net: nn.Cell, precision: str, device: str) -> None:
@@ -54,18 +55,18 @@ def store_half(net: nn.Cell) -> None:
 
 
 def _store_half(cell: nn.Cell) -> None:
-    if isinstance(cell, _HALF):
+    if isinstance(cell, HALF_CELLS):
         for parameter in cell.get_parameters():
             parameter.set_dtype(mstype.float16)
-    elif not isinstance(cell, _FLOAT32):
+    elif not isinstance(cell, FLOAT32_CELLS):
         for part in cell.cells():
             _store_half(part)
 
 
 def _set(cell: nn.Cell, dtype) -> None:
-    if isinstance(cell, _FLOAT32):
+    if isinstance(cell, FLOAT32_CELLS):
         cell.to_float(mstype.float32)
-    elif isinstance(cell, _HALF):
+    elif isinstance(cell, HALF_CELLS):
         cell.to_float(dtype)
     else:
         for part in cell.cells():

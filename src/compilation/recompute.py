@@ -5,7 +5,7 @@ import itertools
 from mindspore import nn
 
 from ..layers.activation import GELU
-from ..layers.cpu_form import HasCpuForm
+from ..layers.cpu_operators import HasCpuOperators
 
 
 def recompute_blocks(net: nn.Cell) -> None:
@@ -18,6 +18,6 @@ def recompute_blocks(net: nn.Cell) -> None:
         block.recompute()
         for _, cell in block.cells_and_names():
             if isinstance(cell, GELU):
-                cell.has_own_derivative = False
-            elif isinstance(cell, HasCpuForm):
-                cell.has_cpu_form = False
+                cell.has_custom_gradient = False
+            elif isinstance(cell, HasCpuOperators):
+                cell.uses_cpu_operators = False

@@ -27,7 +27,7 @@ def share_graphs(net: nn.Cell) -> None:
 
 
 def _share(cells: list[nn.Cell], place: str) -> None:
-    """Of the cells at one place, those that are equal share a graph; of the others, the parts may."""
+    """Makes cells at one place share a graph where they are equal; where they are not, their parts may."""
     cells = [cell for cell in cells if any(True for _ in cell.get_parameters())]  # others are too small to be worth it
     groups: dict[str | None, list[nn.Cell]] = {}
     for cell in cells:

@@ -3,7 +3,9 @@
 One multiply-add, which the papers print as one FLOP, is counted for every weight at every position it is applied to
 (convolutions also where the window reaches into the zero padding), and for every pair of factors in the two products
 of an attention, q k^T and weights times v. Not counted: biases, norms, softmax, activations, pooling, gates, position
-tables and other sums.
+tables and other sums. Tables for another image size, as a detector's backbone has them, do multiply, and are counted:
+by the matrices that bring them to the network's size, once for an image, and in every attention by the product of low
+rank that is the bias.
 
 The network is walked, not run: its cells tell how many tokens pass, its weights how large they are. A changed layer
 changes the count, and a weight that the walk does not know stops it.
@@ -13,14 +15,18 @@ head; counted here are all of them.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import singledispatch
 from math import prod
 
 from mindspore import Parameter, nn
 from mindspore.nn.utils import no_init_parameters
 
-from ..layers.conv import Conv2d
+from ..detection.catalogue import CANVAS, NUM_CLASSES, create_detector, list_detectors
+from ..detection.fpn import FPN
+from ..detection.retinanet import RetinaNet
+from ..detection.roi_head import MASK_FEATURES
+from ..detection.two_stage import TwoStage
 from ..layers.norm import BatchNorm2d
 from ..models import get_variant, pyramid_tnt, resolve_arguments, t2t_blocks, tnt
 from ..models.pyramid_tnt import NUM_WORDS, WORD_GRID, PyramidTNT
@@ -39,9 +45,21 @@ PARTS = (
     "squeeze-and-excitation",
     "aggregation",
     "dense connections",
+    "position tables",
+    "upsample neck",
+    "FPN",
     "head",
+    "RPN head",
+    "box head",
+    "mask head",
 )
 """What multiply-adds are assigned to. The blocks of T2T-ViT, which have no words, are outer attention and outer MLP."""
+
+MODULES = ("backbone", "upsample neck", "FPN", "head", "RPN head", "box head", "mask head")
+"""What the parameters of a detector are assigned to; one stage has a head, two stages have the last three."""
+
+NUM_DETECTIONS = 100
+"""Of an image, that mask heads look at: the most that COCO's scores count."""
 
 
 @dataclass(frozen=True)
@@ -52,11 +70,15 @@ class Complexity:
         parameters: all parameters, the frozen ones included, as the papers print them; batch-norm statistics are none.
         trainable: those that training changes.
         multiply_adds: of one image, by part: those of `PARTS` that the network has, in that order.
+        parameters_by_module: of a detector, by those of `MODULES` that it has; empty of a classifier.
+        regions: of a detector with two stages, how many of an image each of its box heads and mask heads looks at.
     """
 
     parameters: int
     trainable: int
     multiply_adds: dict[str, int]
+    parameters_by_module: dict[str, int] = field(default_factory=dict)
+    regions: dict[str, int] = field(default_factory=dict)
 
     @property
     def total(self) -> int:
@@ -80,8 +102,30 @@ def create_unfilled_model(name: str, image_size: tuple[int, int] | None = None, 
         return get_variant(name).network(**resolve_arguments(name, {"num_classes": num_classes, **size}))
 
 
+def is_detector(name: str) -> bool:
+    """Whether the name is, or begins as, that of a detector."""
+    return name.split("_")[0] in {detector.split("_")[0] for detector in list_detectors()}
+
+
+def create_unfilled_detector(
+    name: str, canvas: tuple[int, int] | None = None, num_classes: int = NUM_CLASSES
+) -> nn.Cell:
+    """The detector `name` without values in its weights, see `create_unfilled_model`.
+
+    Args:
+        name: one of `list_detectors()`.
+        canvas: (height, width) in pixels; `CANVAS` when None.
+        num_classes: K.
+
+    Raises:
+        UserError: an unknown name, a canvas that is not of multiples of 32, or no class.
+    """
+    with no_init_parameters():
+        return create_detector(name, num_classes, CANVAS if canvas is None else canvas)
+
+
 def count(net: nn.Cell) -> Complexity:
-    """Counts a network of `create_model`.
+    """Counts a network of `create_model`, or of `create_detector` on its canvas.
 
     Raises:
         TypeError: a network, attention or token layer of a class that is not known here.
@@ -94,13 +138,47 @@ def count(net: nn.Cell) -> Complexity:
         raise NotImplementedError(
             f"where {type(net).__name__} applies {', '.join(unknown)} is not known; add it to src/complexity/count.py"
         )
-    norms = [cell for _, cell in net.cells_and_names() if isinstance(cell, BatchNorm2d)]
-    statistics = sum(norm.moving_mean.size + norm.moving_variance.size for norm in norms)
     return Complexity(
-        parameters=sum(p.size for p in net.get_parameters()) - statistics,
+        parameters=_num_parameters(net),
         trainable=sum(p.size for p in net.trainable_params()),
         multiply_adds={part: number for part, number in tally.parts.items() if number},
+        parameters_by_module={module: _num_parameters(cell) for module, cell in _modules(net).items()},
+        regions=_regions(net),
     )
+
+
+def _num_parameters(cell: nn.Cell) -> int:
+    norms = [norm for _, norm in cell.cells_and_names() if isinstance(norm, BatchNorm2d)]
+    statistics = {id(p) for norm in norms for p in (norm.moving_mean, norm.moving_variance)}
+    return sum(p.size for p in cell.get_parameters() if id(p) not in statistics)
+
+
+@singledispatch
+def _modules(net: nn.Cell) -> dict[str, nn.Cell]:
+    """The parts of a detector, by `MODULES`; none of a classifier."""
+    return {}
+
+
+@_modules.register
+def _(net: RetinaNet) -> dict[str, nn.Cell]:
+    return {"backbone": net.backbone, "upsample neck": net.upsample, "FPN": net.neck, "head": net.bbox_head}
+
+
+@_modules.register
+def _(net: TwoStage) -> dict[str, nn.Cell]:
+    heads = {"RPN head": net.rpn_head, "box head": net.roi_head.bbox_head, "mask head": net.roi_head.mask_head}
+    return {"backbone": net.backbone, "upsample neck": net.upsample, "FPN": net.neck, **heads}
+
+
+@singledispatch
+def _regions(net: nn.Cell) -> dict[str, int]:
+    """See `Complexity.regions`."""
+    return {}
+
+
+@_regions.register
+def _(net: TwoStage) -> dict[str, int]:
+    return {"box head": net.settings.test_proposals, "mask head": NUM_DETECTIONS}
 
 
 class _Tally:
@@ -155,12 +233,54 @@ def _(net: PyramidTNT, tally: _Tally) -> None:
     for grid, stage in zip(net.grid_sizes, net.stages, strict=True):
         for block in stage.blocks:
             _add_block(block, tally, prod(grid), NUM_WORDS, prod(grid))
+        if stage.resize is not None:
+            _, heads, _, rank = stage.relative_pos.shape
+            _add_resizing(stage.resize.over_queries, tally, heads * rank)
+            tally.add("position tables", len(stage.blocks) * heads * rank * prod(grid) * stage.resize.keys.shape[3])
+    if net.resize_outer_pos is not None:
+        _add_resizing(net.resize_outer_pos.over_grid, tally, net.outer_pos.shape[2])
     for i in range(3):
         grid, merged = net.grid_sizes[i : i + 2]
         image = (2 * WORD_GRID, 2 * WORD_GRID)  # the words of a merged sentence
         _add_convolutions(net.word_merges[i], tally, "aggregation", image, num_images=prod(merged))
         _add_convolutions(net.sentence_merges[i], tally, "aggregation", grid)
     tally.weights("head", net.head, 1)
+
+
+@_walk.register
+def _(net: RetinaNet, tally: _Tally) -> None:
+    for size in _add_maps(net, tally):
+        _add_convolutions(net.bbox_head, tally, "head", size)  # none of them changes the size
+
+
+@_walk.register
+def _(net: TwoStage, tally: _Tally) -> None:
+    for size in _add_maps(net, tally):
+        _add_convolutions(net.rpn_head, tally, "RPN head", size)
+    regions, positions = _regions(net), MASK_FEATURES**2
+    for head in _heads(net.roi_head.bbox_head):
+        tally.weights("box head", head, regions["box head"])
+    for head in _heads(net.roi_head.mask_head):
+        tally.weights("mask head", head.convs, regions["mask head"] * positions)
+        tally.weights("mask head", head.upsample, regions["mask head"] * positions)
+        tally.weights("mask head", head.conv_logits, regions["mask head"] * positions * prod(head.upsample.stride))
+
+
+def _heads(cell: nn.Cell) -> list[nn.Cell]:
+    """One head, or those of a cascade."""
+    return list(cell) if isinstance(cell, nn.CellList) else [cell]
+
+
+def _add_maps(net: RetinaNet | TwoStage, tally: _Tally) -> list[Sequence[int]]:
+    """Everything up to the pyramid; returns the sizes of its maps."""
+    _walk(net.backbone, tally)
+    maps = []
+    for grid, level in zip(net.backbone.grid_sizes, net.upsample, strict=True):
+        transposed = level[0]  # its windows do not overlap: every weight once for each position that comes in
+        tally.weights("upsample neck", transposed, prod(grid))
+        size = [side * stride for side, stride in zip(grid, transposed.stride, strict=True)]
+        maps.append(_add_convolutions(level, tally, "upsample neck", size))
+    return _add_pyramid(net.neck, tally, maps)
 
 
 @_walk.register(T2TViT)
@@ -199,11 +319,31 @@ def _add_convolutions(
 ) -> Sequence[int]:
     """The convolutions of `cell`, one after the other, over images of `size`; returns the size that comes out."""
     for _, conv in cell.cells_and_names():
-        if isinstance(conv, Conv2d):
+        if isinstance(conv, nn.Conv2d):
             windows = zip(size, conv.kernel_size, conv.stride, strict=True)
             size = [(side + 2 * conv.padding - kernel) // stride + 1 for side, kernel, stride in windows]
             tally.weights(part, conv, num_images * prod(size))
     return size
+
+
+def _add_resizing(over_grid: nn.Cell, tally: _Tally, width: int) -> None:
+    """A table of `width` columns by a matrix for each axis, see src/layers/pos_embed.py."""
+    (h, w), (rows, columns) = over_grid.old, over_grid.new
+    tally.add("position tables", width * (rows * h * w + columns * w * rows))
+
+
+def _add_pyramid(neck: FPN, tally: _Tally, maps: Sequence[Sequence[int]]) -> list[Sequence[int]]:
+    """A pyramid over maps of these sizes; returns the sizes that come out."""
+    convs, outputs = list(neck.fpn_convs), []
+    for size, lateral, conv in zip(maps[neck.start_level :], neck.lateral_convs, convs, strict=False):
+        size = _add_convolutions(lateral, tally, "FPN", size)
+        outputs.append(_add_convolutions(conv, tally, "FPN", size))
+    for i in range(neck.num_used, neck.num_used + neck.num_extra):
+        if neck.extra_maps == "pool":
+            outputs.append([-(-side // 2) for side in outputs[-1]])
+        else:
+            outputs.append(_add_convolutions(convs[i], tally, "FPN", outputs[-1]))
+    return outputs
 
 
 @singledispatch

@@ -94,7 +94,7 @@ def _best_place(
 
 
 def _nearest_edge(offset: np.ndarray, size: np.ndarray) -> np.ndarray:
-    """From a point to the nearest one of the label whose centre is `offset` away."""
+    """The way from a point to the nearest one of the label whose centre is `offset` away."""
     return offset - np.clip(offset, -size / 2, size / 2)
 
 

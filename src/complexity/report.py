@@ -7,30 +7,45 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from ..detection.catalogue import LABEL_OF_KIND
 from ..models import get_variant
 from ..terminal.text_table import Table
-from .count import PARTS, Complexity
+from .count import MODULES, PARTS, Complexity, is_detector
 from .paper_formula import Comparison, Term, block_cost
 
-FAMILIES = {"tnt": "TNT", "ptnt": "PyramidTNT", "t2t": "T2T-ViT"}
-"""What the names of variants begin with."""
+FAMILIES = {
+    **{"tnt": "TNT", "ptnt": "PyramidTNT", "t2t": "T2T-ViT"},
+    **{kind.split("_")[0]: label for kind, label in LABEL_OF_KIND.items()},
+}
+"""What the names of variants and detectors begin with."""
 
 WHAT_IS_COUNTED = (
     "Parameters are all of them, the frozen ones included, as the papers print them; running statistics of batch norm "
     "are none.",
     "Multiply-adds are those of one image, which the papers print as FLOPs: of convolutions, of linear layers and of "
-    "the two products in every attention. Not counted: biases, norms, softmax, activations, pooling, gates, position "
-    "tables and other sums.",
+    "the two products in every attention. Not counted: biases, norms, softmax, activations, pooling, gates, and "
+    "sums, also those with position tables.",
+)
+WHAT_IS_COUNTED_OF_DETECTORS = (
+    "Detectors: the backbone's position tables are for another image size; counted as position tables are the matrix "
+    "products that bring them to the canvas, and in every attention the product of low rank that is its bias. The "
+    "upsample neck is counted for all four maps, also for the finest, which RetinaNet's FPN does not use; the head "
+    "over all maps. Not counted: boxes of anchors and their suppression.",
+)
+WHAT_IS_COUNTED_OF_TWO_STAGES = (
+    "Detectors with two stages: the RPN head is counted over all maps; a box head for each of {box_head} proposals of "
+    "the image, and a mask head for each of {mask_head} detections, as many as there may be. A cascade has three of "
+    "either. Not counted: RoIAlign, which cuts the features of a region out of a map.",
 )
 
 
 @dataclass(frozen=True)
 class NetworkCost:
-    """A variant, the size it was counted at, and what it costs.
+    """A variant or a detector, the size it was counted at, and what it costs.
 
     Attributes:
-        name: the variant.
-        image_size: (height, width) in pixels.
+        name: the variant or detector.
+        image_size: (height, width) in pixels; a detector's canvas.
         num_classes: classes of the head; 0 without head.
         complexity: the cost.
         comparison: the TNT paper's closed forms beside it; None where not asked for.
@@ -44,7 +59,10 @@ class NetworkCost:
 
     @property
     def published(self) -> dict[str, float]:
-        """The authors' accuracy in percent, {"top1": ..., "top5": ...}; empty at another size than the published."""
+        """The authors' accuracy in percent, {"top1": ..., "top5": ...}; empty at another size than the published, and
+        of detectors."""
+        if is_detector(self.name):
+            return {}
         variant = get_variant(self.name)
         same = self.image_size == (variant.image_size, variant.image_size) and self.num_classes == 1000
         return dict(variant.published or {}) if same else {}
@@ -52,33 +70,37 @@ class NetworkCost:
 
 def to_text(costs: Sequence[NetworkCost], columns: int | None = None) -> str:
     """All tables, as wide as a terminal of `columns` (None for no limit), and what is counted."""
-    tables = [total_table(costs), *part_tables(costs), *_formulas(costs)]
-    notes = [textwrap.fill(note, columns or 100) for note in WHAT_IS_COUNTED]
+    tables = [total_table(costs), *module_tables(costs), *part_tables(costs), *_formulas(costs)]
+    notes = [textwrap.fill(note, columns or 100) for note in _what_is_counted(costs)]
     return "\n\n".join([*(table.text(columns) for table in tables), *notes])
 
 
 def to_markdown(costs: Sequence[NetworkCost]) -> str:
     """All tables, a summary with the published accuracy before them, and what is counted."""
-    tables = [summary_table(costs), total_table(costs), *part_tables(costs), *_formulas(costs)]
-    return "\n\n".join([*(table.markdown() for table in tables), *WHAT_IS_COUNTED]) + "\n"
+    tables = [summary_table(costs), total_table(costs), *module_tables(costs), *part_tables(costs), *_formulas(costs)]
+    return "\n\n".join([*(table.markdown() for table in tables), *_what_is_counted(costs)]) + "\n"
 
 
 def to_dict(costs: Sequence[NetworkCost]) -> dict[str, Any]:
     """Everything, exact, for a JSON file."""
-    return {"what_is_counted": " ".join(WHAT_IS_COUNTED), "networks": [_network(cost) for cost in costs]}
+    return {"what_is_counted": " ".join(_what_is_counted(costs)), "networks": [_network(cost) for cost in costs]}
 
 
 def to_csv(costs: Sequence[NetworkCost]) -> str:
-    """A line for each network, exact; a part that it does not have is 0."""
+    """A line for each network, exact; a part that it does not have is 0. With a detector there are columns more: the
+    parameters by module, empty of classifiers."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     totals = ["parameters", "trainable_parameters", "multiply_adds"]
-    writer.writerow(["network", "image_height", "image_width", "classes", *totals, *PARTS])
+    modules = MODULES if any(cost.complexity.parameters_by_module for cost in costs) else ()
+    parameters = [f"parameters of {module}" for module in modules]
+    writer.writerow(["network", "image_height", "image_width", "classes", *totals, *PARTS, *parameters])
     for cost in costs:
         complexity = cost.complexity
         totals = [complexity.parameters, complexity.trainable, complexity.total]
         parts = [complexity.multiply_adds.get(part, 0) for part in PARTS]
-        writer.writerow([cost.name, *cost.image_size, cost.num_classes, *totals, *parts])
+        parameters = [complexity.parameters_by_module.get(module) for module in modules]
+        writer.writerow([cost.name, *cost.image_size, cost.num_classes, *totals, *parts, *parameters])
     return file.getvalue()
 
 
@@ -111,6 +133,18 @@ def total_table(costs: Sequence[NetworkCost]) -> Table:
         for cost in costs
     ]
     return Table("Parameters, and multiply-adds of one image", header, rows)
+
+
+def module_tables(costs: Sequence[NetworkCost]) -> list[Table]:
+    """A table of the detectors' parameters by module; none without detectors."""
+    by_module = [(cost.name, cost.complexity.parameters_by_module) for cost in costs]
+    modules = [module for module in MODULES if any(module in numbers for _, numbers in by_module)]
+    rows = [
+        [name, *(f"{numbers[module]:,}" if module in numbers else "–" for module in modules)]
+        for name, numbers in by_module
+        if numbers
+    ]
+    return [Table("Parameters of detectors by module", ["Network", *modules], rows)] if rows else []
 
 
 def part_tables(costs: Sequence[NetworkCost]) -> list[Table]:
@@ -178,6 +212,15 @@ def _formulas(costs: Sequence[NetworkCost]) -> list[Table]:
     return [table for cost in costs if cost.comparison for table in formula_tables(cost.name, cost.comparison)]
 
 
+def _what_is_counted(costs: Sequence[NetworkCost]) -> tuple[str, ...]:
+    more = WHAT_IS_COUNTED_OF_DETECTORS if any(is_detector(cost.name) for cost in costs) else ()
+    of_two = {part: number for cost in costs for part, number in cost.complexity.regions.items()}
+    if of_two:
+        numbers = {part.replace(" ", "_"): f"{number:,}" for part, number in of_two.items()}
+        more += tuple(note.format(**numbers) for note in WHAT_IS_COUNTED_OF_TWO_STAGES)
+    return WHAT_IS_COUNTED + more
+
+
 def _network(cost: NetworkCost) -> dict[str, Any]:
     complexity, comparison = cost.complexity, cost.comparison
     content = {
@@ -190,6 +233,10 @@ def _network(cost: NetworkCost) -> dict[str, Any]:
         "multiply_adds_by_part": complexity.multiply_adds,
         "published_accuracy": cost.published or None,
     }
+    if complexity.parameters_by_module:
+        content["parameters_by_module"] = complexity.parameters_by_module
+    if complexity.regions:
+        content["regions_by_part"] = complexity.regions
     if comparison is not None:
         n, m, c, d, *_ = comparison.letters.values()
         content["formula"] = {**asdict(comparison), "block": asdict(block_cost(n, m, c, d))}

@@ -13,8 +13,9 @@ from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hint
 
 from ..errors import UserError
 from .config_file import build, dump_config, merge, read_tree, run_name
+from .known_names import keys_of_section, sentence, suggestion
 from .rules import ANY_COUNT, check_values
-from .sections import Config, flat_hints, nearest_key
+from .sections import Config, flat_hints
 from .typed_value import PATH, PLAIN, as_yaml, is_path, is_plain, shortened, text_to_type, type_name
 
 _REPOSITORY = Path(__file__).resolve().parents[2]
@@ -91,6 +92,8 @@ def parse_command_line(
         else:
             given = merge(given, _nested(name, value))
     overrides = {key: value for key, value in given.items() if key != "config"}
+    if "config" not in given and overrides.get("model", {}).get("name", None) not in (None, tree["model"]["name"]):
+        tree = {**tree, "model": {}}  # another variant than the default file's is meant as it was published
     config = build(Config, merge(tree, overrides))
     check_values(config, where=program)
     _check_own_options(program, options, own)
@@ -183,9 +186,11 @@ def _refuse_unknown_options(program: str, argv: list[str], hints: dict[str, Any]
         if section in dictionaries and key and option == f"--{name}":
             entries[name] = None
             continue
-        raise UserError(
-            f"{program}: unknown option {shortened(option)}; the nearest known one is --{nearest_key(name, known)}"
-        )
+        if (known_one := suggestion(name, known)) is not None:
+            advice = f"the nearest known one is --{known_one}"
+        else:
+            advice = sentence(name) or "known: " + ", ".join(f"--{key}" for key in keys_of_section(name, known))
+        raise UserError(f"{program}: unknown option {shortened(option)}; {advice}")
     return list(entries)
 
 

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from ..errors import UserError
+from .known_names import keys_of_section, sentence, suggestion
 from .rules import check_values
-from .sections import Config, flat_hints, flat_values, nearest_key
+from .sections import Config, flat_hints, flat_values
 from .typed_value import as_yaml, is_path, is_plain, shortened, to_type, type_name
 from .yaml_file import read_yaml, to_yaml
 
@@ -97,7 +98,10 @@ def _advice(name: str) -> str:
     if name in keys:
         return f"write it as '{key}:' in the section '{section}:'"
     sections = dict.fromkeys(key.rpartition(".")[0] for key in keys if "." in key)
-    return f"the nearest known key is '{nearest_key(name, ['base', *sections, *keys])}'"
+    known = ["base", *sections, *keys]
+    if (known_one := suggestion(name, known)) is not None:
+        return f"the nearest known key is '{known_one}'"
+    return sentence(name) or "known: " + ", ".join(keys_of_section(name, known))
 
 
 def merge(base: dict[str, Any], leaf: dict[str, Any]) -> dict[str, Any]:

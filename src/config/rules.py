@@ -1,30 +1,21 @@
 """What values of a configuration must fulfil besides their types."""
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
-
 from ..errors import UserError
+from ..rule import Rule
 from .sections import Config, flat_values
 from .typed_value import PATH, PLAIN, as_yaml, is_path, is_plain
 
 
-class _Rule(NamedTuple):
-    """What a value must fulfil besides its type: in words, and as a function that is false for NaN."""
-
-    expected: str
-    holds: Callable[[Any], bool]
+def _from(low: float, high: float) -> Rule:
+    return Rule(f"from {low} to {high}", lambda value: low <= value <= high)
 
 
-def _from(low: float, high: float) -> _Rule:
-    return _Rule(f"from {low} to {high}", lambda value: low <= value <= high)
+def _above(low: float, high: float) -> Rule:
+    return Rule(f"above {low} and at most {high}", lambda value: low < value <= high)
 
 
-def _above(low: float, high: float) -> _Rule:
-    return _Rule(f"above {low} and at most {high}", lambda value: low < value <= high)
-
-
-def _range(low: float, high: float) -> _Rule:
-    return _Rule(f"[low, high] with {low} <= low <= high <= {high}", lambda value: low <= value[0] <= value[1] <= high)
+def _range(low: float, high: float) -> Rule:
+    return Rule(f"[low, high] with {low} <= low <= high <= {high}", lambda value: low <= value[0] <= value[1] <= high)
 
 
 ANY_COUNT = (0, 10**9)
@@ -36,7 +27,7 @@ _COUNT = _from(1, 10**9)
 _PROBABILITY = _from(0, 1)
 
 
-_RATE = _Rule("at least 0 and below 1", lambda value: 0 <= value < 1)
+_RATE = Rule("at least 0 and below 1", lambda value: 0 <= value < 1)
 
 
 _EPOCHS = 10**6
@@ -48,18 +39,18 @@ _BETA = _from(0, 1000)  # parameter of a Beta distribution
 _LARGEST_LR = 1000
 
 
-_PATH = _Rule(PATH, is_path)
+_PATH = Rule(PATH, is_path)
 
 
 # The limits above are generous: they keep out slips, and what no machine can hold.
-RULES: dict[str, _Rule] = {
+RULES: dict[str, Rule] = {
     "seed": _from(0, 2**32 - 1),
     "output": _PATH,
     "limit_batches": _COUNT,
     "init_from": _PATH,
     "model.num_classes": _from(1, 10**6),
     "model.in_channels": _from(1, 1024),
-    "model.image_size": _Rule(
+    "model.image_size": Rule(
         "sides from 1 to 16384",
         lambda value: all(1 <= side <= 16384 for side in (value if isinstance(value, tuple) else [value])),
     ),
@@ -67,7 +58,8 @@ RULES: dict[str, _Rule] = {
     "model.attn_drop_rate": _RATE,
     "model.drop_path_rate": _RATE,
     "data.root": _PATH,
-    "data.crop_scale": _Rule("[low, high] with 0 < low <= high <= 1", lambda value: 0 < value[0] <= value[1] <= 1),
+    "data.classes": _PATH,
+    "data.crop_scale": Rule("[low, high] with 0 < low <= high <= 1", lambda value: 0 < value[0] <= value[1] <= 1),
     "data.crop_ratio": _range(0.01, 100),
     "data.flip_prob": _PROBABILITY,
     "data.color_jitter": _from(0, 100),
@@ -79,6 +71,19 @@ RULES: dict[str, _Rule] = {
     "data.repeats": _from(1, 1000),
     "data.crop_pct": _from(0.1, 1),
     "data.workers": _from(0, 1024),
+    "data.short_sides": Rule(
+        "one or more sides from 1 to 16384", lambda v: v and all(1 <= side <= 16384 for side in v)
+    ),
+    "data.long_side": _from(1, 16384),
+    "data.train_annotations": _PATH,
+    "data.train_images": _PATH,
+    "data.val_annotations": _PATH,
+    "data.val_images": _PATH,
+    "schedule.decay_epochs": Rule(
+        "rising whole numbers of at least 1", lambda v: v == sorted({*v}) and min(v, default=1) > 0
+    ),
+    "schedule.decay_factor": _above(0, 1),
+    "schedule.warmup_steps": _from(0, 10**9),
     "optimizer.lr": _above(0, _LARGEST_LR),
     "optimizer.lr_batch_size": _COUNT,
     "optimizer.weight_decay": _from(0, 1000),
@@ -97,11 +102,15 @@ RULES: dict[str, _Rule] = {
     "train.batch_size": _from(1, 10**6),
     "train.accumulate": _from(1, 10**5),
     "train.label_smoothing": _RATE,
+    "train.teacher": _PATH,
+    "train.distillation_weight": _PROBABILITY,
+    "train.distillation_temperature": _above(0, 1000),
     "train.loss_scale": _from(1, 2**60),
     "train.loss_scale_growth": _COUNT,
     "train.ema_decay": _RATE,
     "train.log_every": _COUNT,
     "train.eval_every": _COUNT,
+    "train.patience": _COUNT,
     "train.save_every": _COUNT,
     "train.keep_checkpoints": _from(1, 10**6),
 }
@@ -123,9 +132,19 @@ def check_values(config: Config, where: str) -> None:
         for text in value if isinstance(value, list) else [value]:
             if isinstance(text, str) and not is_plain(text):
                 raise UserError(f"{where}: {key} is {as_yaml(text)}: expected {PLAIN}")
-    for key, limit in _AT_MOST:
+    for key in ("warmup_steps", "decay_epochs") if config.schedule.decay == "cosine" else ():
+        if value := values[f"schedule.{key}"]:
+            raise UserError(
+                f"{where}: schedule.{key} is {as_yaml(value)}: it has a meaning where schedule.decay is 'step'; a "
+                "cosine warms up over schedule.warmup_epochs"
+            )
+    for key, limit in _AT_MOST if config.schedule.decay == "cosine" else ():
         if values[key] > values[limit]:
             raise UserError(f"{where}: {key} is {values[key]}: expected at most {limit}, which is {values[limit]}")
+    if config.data.three_augment and config.data.rand_augment is not None:
+        raise UserError(
+            f"{where}: data.three_augment is true: expected data.rand_augment to be null then, or the other"
+        )
     if config.data.source == "digits" and config.data.root is not None:
         raise UserError(
             f"{where}: data.root is {as_yaml(config.data.root)}: expected null, because data.source is 'digits'; "

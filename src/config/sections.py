@@ -3,10 +3,11 @@
 A field added to a dataclass below, with its line under Args, is a YAML key, an option and a line of the help.
 """
 
-import difflib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, Literal, get_type_hints
+
+from ..rule import BatchNormMode, ClassBalance, DataSource, DistillationForm, LossName, OnBadImage, Precision
 
 
 @dataclass
@@ -35,7 +36,7 @@ class ModelConfig:
     attn_drop_rate: float = 0.0
     drop_path_rate: float = 0.1
     se: bool = False
-    batch_norm: Literal["train", "synchronized", "eval", "frozen"] = "train"
+    batch_norm: BatchNormMode = "train"
     structure: dict[str, Any] = field(default_factory=dict)
 
 
@@ -48,41 +49,63 @@ class DataConfig:
 
     Args:
         source: 'digits' (embedded in scikit-learn), 'folder' (ImageNet layout), 'mindrecord' (such a folder, packed by
-            make_mindrecord.py), or an official archive, unpacked: 'cifar10', 'cifar100', 'oxford_pets' or 'flowers102'.
+            make_mindrecord.py), an official archive, unpacked: 'cifar10', 'cifar100', 'oxford_pets' or 'flowers102', or
+            'coco' for detection.
         root: folder of the images, null for 'digits'; for 'folder' it holds train/ and val/, each with one sub-folder
             per class, for an archive what that unpacks to.
+        classes: text file that chooses and orders the class folders, one a line, or a folder, a tab or comma, and its
+            label; all of them, sorted by name, when null.
         crop_scale: area share of the random crop in training.
         crop_ratio: aspect ratio of the random crop in training.
         flip_prob: probability of a horizontal flip in training.
         rand_augment: RandAugment in timm's spelling, such as rand-m9-mstd0.5-inc1; none when null.
+        three_augment: grey, solarized or blurred, one of them at random (DeiT III); instead of RandAugment.
         color_jitter: strength of random brightness, contrast and saturation, where RandAugment is off; 0 for none.
         erase_prob: probability that a rectangle is replaced by noise in training.
         mixup: parameter of the Beta distribution that mixup draws its share from; 0 for no mixup.
         cutmix: the same for cutmix.
         mix_prob: probability that a batch is mixed.
         mix_switch_prob: probability of cutmix where both are on.
+        balance: how often an epoch has images of a class: 'none' as there are, 'sqrt' in proportion to the root of
+            their number, 'full' as often as those of any other; drawn anew for each epoch, with replacement.
         repeats: copies of an image in an epoch, each augmented for itself (an epoch then has fewer different images).
         on_bad_image: 'error' stops at an image that cannot be read, 'skip' takes the next one and counts.
         crop_pct: centre crop's share of the resized short side in evaluation.
         workers: processes that read and transform images; with 0 the training process does, best for small images.
+        short_sides: detection: what the shorter side is resized to, one of them at random in training, the largest in
+            evaluation.
+        long_side: detection: what the longer side is resized to at most.
+        train_annotations: file of a source 'coco' below root; that of COCO when null.
+        train_images: its folder of images; that of COCO when null.
+        val_annotations: the same of validation.
+        val_images: the same of validation.
     """
 
-    source: Literal["digits", "folder", "mindrecord", "cifar10", "cifar100", "oxford_pets", "flowers102"] = "folder"
+    source: DataSource = "folder"
     root: str | None = None
+    classes: str | None = None
     crop_scale: tuple[float, float] = (0.08, 1.0)
     crop_ratio: tuple[float, float] = (0.75, 1.3333333333333333)
     flip_prob: float = 0.5
     rand_augment: str | None = None
+    three_augment: bool = False
     color_jitter: float = 0.0
     erase_prob: float = 0.0
     mixup: float = 0.0
     cutmix: float = 0.0
     mix_prob: float = 1.0
     mix_switch_prob: float = 0.5
+    balance: ClassBalance = "none"
     repeats: int = 1
-    on_bad_image: Literal["error", "skip"] = "error"
+    on_bad_image: OnBadImage = "error"
     crop_pct: float = 0.9
     workers: int = 2
+    short_sides: list[int] = field(default_factory=lambda: [800])
+    long_side: int = 1333
+    train_annotations: str | None = None
+    train_images: str | None = None
+    val_annotations: str | None = None
+    val_images: str | None = None
 
 
 @dataclass
@@ -122,16 +145,25 @@ class OptimizerConfig:
 
 @dataclass
 class ScheduleConfig:
-    """Linear warm-up, cosine, cooldown, constant within an epoch.
+    """Linear warm-up, then a cosine and cooldown, constant within an epoch; or steps.
 
     Args:
-        epochs: epochs of warm-up and cosine together.
+        decay: 'cosine', or 'step': linear warm-up over warmup_steps, then decay_factor at the end of each of
+            decay_epochs.
+        decay_epochs: epochs after which the rate falls.
+        decay_factor: what it is multiplied by then.
+        warmup_steps: of 'step'; it begins at a thousandth of the rate.
+        epochs: epochs of warm-up and cosine together, or of everything.
         warmup_epochs: epochs of linear warm-up.
         warmup_lr: learning rate of the first warm-up epoch.
         min_lr: learning rate at the end of the cosine and during cooldown.
         cooldown_epochs: epochs at min_lr after the cosine.
     """
 
+    decay: Literal["cosine", "step"] = "cosine"
+    decay_epochs: list[int] = field(default_factory=list)
+    decay_factor: float = 0.1
+    warmup_steps: int = 0
     epochs: int = 300
     warmup_epochs: int = 5
     warmup_lr: float = 1e-6
@@ -146,7 +178,14 @@ class TrainConfig:
     Args:
         batch_size: images that a device takes at once. A step has batch_size * devices * accumulate images.
         accumulate: batches of a device whose gradients are averaged before the weights are updated.
+        loss: 'cross_entropy'; 'bce', a sigmoid for each class as timm has it; or 'focal', with gamma 2.
+        class_weights: factor on the loss of each class: 'none', 'full' in inverse proportion to its number of training
+            images, 'sqrt' the root of that; an image's mean is 1.
         label_smoothing: share of the target spread over all classes.
+        teacher: checkpoint of a network whose outputs are learned too (distillation), for the same labels or more.
+        distillation: 'soft', its probabilities; or 'hard', its first class.
+        distillation_weight: share of that in the loss.
+        distillation_temperature: by which both networks' logits are divided, of 'soft'.
         precision: of matrix products; norms, softmax, performer, weights and sums are float32 in any case.
         loss_scale: first factor on the loss in float16; it adapts from there.
         loss_scale_growth: steps without overflow before the factor is doubled.
@@ -156,6 +195,7 @@ class TrainConfig:
         flash_attention: attention as one operator of Ascend (Atlas A2), in half precision.
         log_every: steps between two lines of the log.
         eval_every: epochs between two evaluations.
+        patience: epochs without a better score after which training ends; it never does before its time when null.
         save_every: steps between two checkpoints, besides those at the end of epochs; none when null.
         keep_checkpoints: how many of the latest checkpoints are kept, besides the best.
         tensorboard: write event files too (needs requirements-tensorboard.txt).
@@ -163,8 +203,14 @@ class TrainConfig:
 
     batch_size: int = 128
     accumulate: int = 1
+    loss: LossName = "cross_entropy"
+    class_weights: ClassBalance = "none"
     label_smoothing: float = 0.1
-    precision: Literal["float32", "float16", "bfloat16"] = "float32"
+    teacher: str | None = None
+    distillation: DistillationForm = "soft"
+    distillation_weight: float = 0.5
+    distillation_temperature: float = 1.0
+    precision: Precision = "float32"
     loss_scale: float = 65536.0
     loss_scale_growth: int = 2000
     ema_decay: float | None = None
@@ -173,6 +219,7 @@ class TrainConfig:
     flash_attention: bool = False
     log_every: int = 50
     eval_every: int = 1
+    patience: int | None = None
     save_every: int | None = None
     keep_checkpoints: int = 2
     tensorboard: bool = False
@@ -224,13 +271,3 @@ def flat_values(section: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield from flat_values(value, f"{prefix}{key.name}.")
         else:
             yield prefix + key.name, value
-
-
-def nearest_key(name: str, known: Iterable[str]) -> str:
-    """The known dotted name most like `name`, as a whole or in its last part, so that 'lr' finds 'optimizer.lr'."""
-
-    def likeness(other: str) -> float:
-        pairs = [(name, other), (name.rpartition(".")[2], other.rpartition(".")[2])]
-        return max(difflib.SequenceMatcher(None, *pair).ratio() for pair in pairs)
-
-    return max(known, key=likeness)

@@ -10,6 +10,7 @@ from functools import partial
 
 from ..errors import UserError
 from .cifar import Cifar
+from .class_list import read_class_list
 from .digits import Digits
 from .flowers import Flowers102
 from .image_folder import ImageFolder
@@ -18,7 +19,7 @@ from .mindrecord import MindRecord
 from .oxford_pets import OxfordPets
 
 # Sources that are read from a folder: how, and what the folder holds.
-_FOLDERS: dict[str, tuple[Callable[[str, str], Dataset], str]] = {
+_FOLDERS: dict[str, tuple[Callable[..., Dataset], str]] = {
     "folder": (ImageFolder, "train/ and val/"),
     "mindrecord": (MindRecord, "mindrecord.json and the files it names"),
     "cifar10": (partial(Cifar, num_classes=10), "cifar-10-batches-py/ or cifar-10-batches-bin/"),
@@ -28,7 +29,7 @@ _FOLDERS: dict[str, tuple[Callable[[str, str], Dataset], str]] = {
 }
 
 
-def open_dataset(source: str, root: str | None, split: str) -> Dataset:
+def open_dataset(source: str, root: str | None, split: str, classes: str | None = None) -> Dataset:
     """Opens one split of a data set.
 
     Args:
@@ -36,10 +37,14 @@ def open_dataset(source: str, root: str | None, split: str) -> Dataset:
             packed), or 'cifar10', 'cifar100', 'oxford_pets', 'flowers102' (as their official archives unpack).
         root: the folder that holds the images, laid out as its source's file in this package says; none for 'digits'.
         split: 'train' or 'val'.
+        classes: file that chooses and orders the classes of a 'folder', see `class_list`; all of them when None.
 
     Raises:
-        UserError: unknown source, a root where none belongs, no root where one is needed, or the source's own errors.
+        UserError: unknown source, a root where none belongs, no root where one is needed, classes that a source does
+            not let choose, or the source's own errors.
     """
+    if classes is not None and source != "folder":
+        raise UserError(f"data.classes chooses among class folders: leave it out with data source {source!r}")
     if source == "digits":
         if root is not None:
             raise UserError(
@@ -47,10 +52,13 @@ def open_dataset(source: str, root: str | None, split: str) -> Dataset:
                 "use source 'folder' to read that folder, or leave the folder out"
             )
         return Digits(split)
+    if source == "coco":
+        raise UserError("data source 'coco' has boxes for a detector: set model.name to one, such as retinanet_ptnt_s")
     if source not in _FOLDERS:
         known = " or ".join(repr(name) for name in ("digits", *_FOLDERS))
         raise UserError(f"unknown data source {source!r}: expected {known}")
     open_split, content = _FOLDERS[source]
     if root is None:
         raise UserError(f"data source {source!r} needs the folder that holds {content}, but none was given")
-    return open_split(root, split)
+    options = {} if classes is None else {"classes": read_class_list(classes)}
+    return open_split(root, split, **options)

@@ -20,16 +20,48 @@ def epoch_length(num_images: int, repeats: int) -> int:
     return num_images // REPEATED_LENGTH_UNIT * REPEATED_LENGTH_UNIT
 
 
-def epoch_order(num_images: int, seed: int, epoch: int, repeats: int) -> tuple[np.ndarray, np.ndarray]:
+def epoch_order(
+    num_images: int, seed: int, epoch: int, repeats: int, shares: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """The sequence of an epoch.
 
+    Args:
+        num_images: of the data set.
+        seed, epoch: decide it.
+        repeats: of each image, in a row.
+        shares: (num_images,) probability of each image, which is then drawn with replacement; None for every image
+            once.
+
     Returns:
-        (n,) int64 index in the data set, and (n,) int64 which of its repetitions this is, from 0; n is `epoch_length`.
+        (n,) int64 index in the data set, and (n,) int64 how often the image was there before; n is `epoch_length`.
     """
     length = epoch_length(num_images, repeats)
-    shuffled = order_stream(seed, epoch).permutation(num_images)[: -(-length // repeats)]
-    indices = np.repeat(shuffled, repeats)[:length]
-    return indices, np.arange(length) % repeats
+    stream, count = order_stream(seed, epoch), -(-length // repeats)
+    if shares is None:
+        indices = np.repeat(stream.permutation(num_images)[:count], repeats)[:length]
+        return indices, np.arange(length) % repeats
+    indices = np.repeat(stream.choice(num_images, count, p=shares), repeats)[:length]
+    return indices, _occurrences(indices)
+
+
+def balanced_shares(labels: np.ndarray, power: float) -> np.ndarray:
+    """Probability of each image, (n,) float64, so that a class of m images has a share of m^(1 - `power`).
+
+    Args:
+        labels: (n,) of the images, whole numbers from 0.
+        power: 0 leaves the shares of classes as they are, 1 makes them equal.
+    """
+    shares = np.bincount(labels)[labels] ** -power
+    return shares / shares.sum()
+
+
+def _occurrences(values: np.ndarray) -> np.ndarray:
+    """How often each of (n,) stands before, (n,) int64."""
+    order = np.argsort(values, kind="stable")
+    _, first, counts = np.unique(values[order], return_index=True, return_counts=True)
+    found = np.empty(len(values), np.int64)
+    found[order] = np.arange(len(values)) - np.repeat(first, counts)
+    return found
 
 
 def positions(part: int, num_parts: int, batch_size: int, paired: bool) -> np.ndarray:

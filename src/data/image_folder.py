@@ -2,9 +2,11 @@
 
 Labels number the sorted class names (by code point). The classes are those of train/, also for val/, which may lack
 some of them; only where there is no train/ at all, val/ brings its own (so that a validation set can be evaluated
-alone). Images are the files with an ending that Pillow reads, in upper or lower case, in a class folder or below it;
-links are followed. All other files, and whatever is hidden (name with a leading dot), are named in `ignored`, and so
-are named pipes, sockets and devices, which are never opened.
+alone). A `ClassList` chooses among them and orders them.
+
+Images are the files with an ending that Pillow reads, in upper or lower case, in a class folder or below it; links are
+followed. All other files, and whatever is hidden (name with a leading dot), are named in `ignored`, and so are named
+pipes, sockets and devices, which are never opened.
 """
 
 import os
@@ -13,7 +15,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from ..errors import UserError
+from ..errors import UserError, counted
+from .class_list import ClassList
 from .fingerprint import fingerprint
 from .read_image import image_endings, read_image
 
@@ -24,19 +27,22 @@ class ImageFolder:
     """One split of an image folder; an image is read when it is asked for.
 
     Attributes:
-        classes: class names in label order.
+        classes: labels in their order.
         ignored: files that are no images, relative to the split's folder; a hidden folder is one entry ending in '/'.
+        left_out: class folders that the chosen classes lack.
 
     Args:
         root: folder that holds train/ and val/.
         split: 'train' or 'val'.
+        classes: those that count; all when None.
 
     Raises:
-        UserError: another split, a missing folder, no class folders, a class folder without images, or a class in val/
-            that train/ does not have. At reading: a broken image, by its name.
+        UserError: another split, a missing folder, no class folders, a class folder without images, a class in val/
+            that train/ does not have, or one of `classes` that there is none of. At reading: a broken image, by its
+            name.
     """
 
-    def __init__(self, root: str | Path, split: str) -> None:
+    def __init__(self, root: str | Path, split: str, classes: ClassList | None = None) -> None:
         if split not in ("train", "val"):
             raise UserError(f"unknown split {split!r}: expected 'train' or 'val'")
         root = Path(root)
@@ -46,26 +52,33 @@ class ImageFolder:
         if not folder.is_dir():
             raise UserError(f"data folder {root} has no folder {split}/; {LAYOUT}")
         self._folder = folder
-        own_classes, self.ignored = _class_folders(folder)
-        self.classes = own_classes
+        own_names, self.ignored = _class_folders(folder)
+        all_names = own_names
         if split == "val" and (root / "train").is_dir():
-            self.classes, _ = _class_folders(root / "train")
-            if unknown := sorted(set(own_classes) - set(self.classes)):
+            all_names, _ = _class_folders(root / "train")
+            if classes is None and (unknown := sorted(set(own_names) - set(all_names))):
                 raise UserError(
                     f"{folder} has classes that {root / 'train'} does not have: {_some(unknown)}; "
                     "rename or remove them, or add their training images"
                 )
+        self._class_list = classes or ClassList(all_names, all_names)
+        self._class_list.check_are_there(all_names, root / "train" if all_names is not own_names else folder)
+        self.classes = self._class_list.labels
+        number_of = {name: self._class_list.number_of(name) for name in own_names}
+        self.left_out = [name for name, number in number_of.items() if number is None]
+        own_names = [name for name, number in number_of.items() if number is not None]
+        if not own_names:
+            raise UserError(f"{folder} has none of the classes that {self._class_list.path} names: add their images")
         self._images: list[str] = []  # relative to the split's folder
         self._labels: list[int] = []
         endings = image_endings()
-        label_of = {name: label for label, name in enumerate(self.classes)}
         empty = []
-        for name in own_classes:
+        for name in own_names:
             before = len(self._images)
             for file, is_image in _files(folder, name, endings, ()):
                 (self._images if is_image else self.ignored).append(file)
             num_images = len(self._images) - before
-            self._labels += [label_of[name]] * num_images
+            self._labels += [number_of[name]] * num_images
             if num_images == 0:
                 empty.append(name)
         if empty:
@@ -94,10 +107,14 @@ class ImageFolder:
 
     def describe_ignored(self) -> str | None:
         """One line that names what is left out, None where that is nothing."""
-        if not self.ignored:
-            return None
-        number = f"{len(self.ignored):,} entries that are" if len(self.ignored) > 1 else "1 entry that is"
-        return f"{self._folder}: left out {number} no image or hidden: {_some(self.ignored)}"
+        parts = []
+        if self.left_out:
+            folders = counted(len(self.left_out), "class folder")
+            parts.append(f"{folders} that {self._class_list.path} does not name: {_some(self.left_out)}")
+        if self.ignored:
+            number = f"{len(self.ignored):,} entries that are" if len(self.ignored) > 1 else "1 entry that is"
+            parts.append(f"{number} no image or hidden: {_some(self.ignored)}")
+        return f"{self._folder}: left out {'; '.join(parts)}" if parts else None
 
 
 def _class_folders(folder: Path) -> tuple[list[str], list[str]]:
@@ -141,7 +158,8 @@ def _entries(folder: Path) -> list[os.DirEntry]:
 
 
 def _is_image(entry: os.DirEntry, endings: frozenset[str]) -> bool:
-    """By its name and kind. A link that leads nowhere is an image that cannot be read, which is told when it is."""
+    """Whether a file is an image, by its name and kind. A link that leads nowhere is one that cannot be read, which is
+    told when it is."""
     if entry.name.startswith(".") or os.path.splitext(entry.name)[1].lower() not in endings:
         return False
     try:

@@ -3,15 +3,23 @@
 Two lists of the same labels need not have the same order: a head may count 0, 1, 2, ... where folders are sorted as
 text, 0, 1, 10, 11, 2, ... So a label's number means something only together with its own list. Names are compared as
 NFC: some file systems take composed letters apart.
+
+A label may begin with the id of a WordNet synset, "n02012849 crane", or be the id alone, as ImageNet's folders are.
+Of two labels with ids the ids decide, whatever follows them; where one has none, the names do.
 """
 
+import re
 import unicodedata
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..errors import UserError
+from ..errors import UserError, counted
+from .imagenet import imagenet_labels
 
 NAMED_AT_MOST = 5
+
+_WITH_ID = re.compile(r"(n\d{8})(?: (.*))?", re.ASCII | re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -49,7 +57,9 @@ def match_labels(head: Sequence[str], data: Sequence[str], checkpoint: object) -
     """
     if list(head) == list(data):
         return LabelMatch(list(head), list(range(len(data))), [])
-    unknown = unknown_labels(head, data)
+    find = _Places(head).find
+    places = [find(label) for label in data]
+    unknown = [label for label, there in zip(data, places, strict=True) if not there]
     if unknown and are_placeholders(head) and len(head) == len(data):
         line = (
             f"{checkpoint} numbers its {len(head)} labels and does not name them: they are taken to be the data's, in "
@@ -61,21 +71,31 @@ def match_labels(head: Sequence[str], data: Sequence[str], checkpoint: object) -
             f"the data has {count_of(unknown)} that {checkpoint} does not know: {named(unknown)}; it knows "
             f"{named(head)}: {_way_out(head)}"
         )
-    places = _places(head)
-    if doubled := [label for label in data if len(places[_key(label)]) > 1]:
+    if doubled := [label for label, there in zip(data, places, strict=True) if len(there) > 1]:
+        same = [head[number] for there in places if len(there) > 1 for number in there]
         raise UserError(
-            f"{checkpoint} has {count_of(doubled)} of the data more than once: {named(doubled)}; give its labels names "
-            "that differ (convert.py --classes FILE), and the data's folders the same names"
+            f"{checkpoint} has {count_of(doubled)} of the data more than once: {named(doubled)}; "
+            + (
+                f"name the data's by their ids ({named(same)})"
+                if all(map(_WITH_ID.fullmatch, same))
+                else "give its labels names that differ (convert.py --classes FILE), and the data's folders the same "
+                "names"
+            )
         )
-    outputs = [places[_key(label)][0] for label in data]
-    if doubled := sorted({label for label in data if outputs.count(places[_key(label)][0]) > 1}):
-        raise UserError(f"the data has labels that are the same but for how letters are composed: {named(doubled)}")
-    if len(outputs) == len(head):
-        line = f"the data has the {len(head)} labels of {checkpoint} in another order: matched by name"
+    outputs = [there[0] for there in places]
+    times = Counter(outputs)
+    if doubled := sorted({label for label, output in zip(data, outputs, strict=True) if times[output] > 1}):
+        raise UserError(f"the data has labels that are one and the same of {checkpoint}: {named(doubled)}")
+    how = "WordNet id" if all(map(_WITH_ID.fullmatch, data)) and all(map(_WITH_ID.fullmatch, head)) else "name"
+    if outputs == list(range(len(head))):
+        line = f"the data has the {len(head)} labels of {checkpoint}, spelled otherwise: matched by {how}"
+    elif len(outputs) == len(head):
+        line = f"the data has the {len(head)} labels of {checkpoint} in another order: matched by {how}"
     else:
-        absent = [label for number, label in enumerate(head) if number not in outputs]
+        there = set(outputs)
+        absent = [label for number, label in enumerate(head) if number not in there]
         line = (
-            f"the data has {len(outputs)} of the {len(head)} labels of {checkpoint}, matched by name; evaluated over "
+            f"the data has {len(outputs)} of the {len(head)} labels of {checkpoint}, matched by {how}; evaluated over "
             f"all {len(head)} outputs (not in the data: {named(absent)})"
         )
     return LabelMatch(list(head), outputs, [line])
@@ -83,14 +103,14 @@ def match_labels(head: Sequence[str], data: Sequence[str], checkpoint: object) -
 
 def unknown_labels(known: Sequence[str], labels: Sequence[str]) -> list[str]:
     """Those of `labels` that are not among `known`."""
-    keys = {_key(label) for label in known}
-    return [label for label in labels if _key(label) not in keys]
+    find = _Places(known).find
+    return [label for label in labels if not find(label)]
 
 
 def common_labels(head: Sequence[str], labels: Sequence[str]) -> dict[int, int]:
     """Number of each of `labels` that `head` has exactly once -> its number there."""
-    places = _places(head)
-    found = ((number, places.get(_key(label), [])) for number, label in enumerate(labels))
+    find = _Places(head).find
+    found = ((number, find(label)) for number, label in enumerate(labels))
     return {number: there[0] for number, there in found if len(there) == 1}
 
 
@@ -102,22 +122,50 @@ def named(labels: Sequence[str]) -> str:
 
 def count_of(labels: Sequence[str]) -> str:
     """'1 label' or '3 labels'."""
-    return f"{len(labels)} label{'s' if len(labels) != 1 else ''}"
+    return counted(len(labels), "label")
 
 
-def _places(head: Sequence[str]) -> dict[str, list[int]]:
-    """Label, in one spelling -> its numbers."""
-    places: dict[str, list[int]] = {}
-    for number, label in enumerate(head):
-        places.setdefault(_key(label), []).append(number)
-    return places
+def labels_of(labels: Sequence[str]) -> str:
+    """How many, and the first of them."""
+    return f"{count_of(labels)}: {named(labels)}"
+
+
+def one_spelling(label: str) -> str:
+    """The same for all ways to compose its letters."""
+    return unicodedata.normalize("NFC", label)
+
+
+class _Places:
+    """Where labels are in a list."""
+
+    def __init__(self, head: Sequence[str]) -> None:
+        self._labels: dict[str, list[int]] = {}
+        self._ids: dict[str, list[int]] = {}
+        self._names: dict[str, list[int]] = {}  # of labels with an id
+        for number, label in enumerate(head):
+            label = one_spelling(label)
+            self._labels.setdefault(label, []).append(number)
+            if found := _WITH_ID.fullmatch(label):
+                self._ids.setdefault(found[1], []).append(number)
+                if found[2]:
+                    self._names.setdefault(found[2], []).append(number)
+
+    def find(self, label: str) -> list[int]:
+        """The numbers of the labels that are the same as `label`, none where it is unknown."""
+        label = one_spelling(label)
+        if label in self._labels:
+            return self._labels[label]
+        if found := _WITH_ID.fullmatch(label):
+            return self._ids.get(found[1]) or self._labels.get(found[2], [])
+        return self._names.get(label, [])
 
 
 def _way_out(head: Sequence[str]) -> str:
     if are_placeholders(head):
         return "name them with convert.py --classes FILE where the checkpoint is made, one label a line"
+    if list(head) == imagenet_labels():
+        return (
+            "where these are ImageNet's, name the data's classes by their ids (n01440764); where the checkpoint is for "
+            "others, name those with convert.py --classes FILE"
+        )
     return "rename the data's classes to the checkpoint's labels, remove them, or train a network on this data"
-
-
-def _key(label: str) -> str:
-    return unicodedata.normalize("NFC", label)

@@ -7,13 +7,15 @@ of a second to start. Otherwise processes do (`SharedBatches`), and the arrays a
 import os
 import time
 from collections.abc import Iterator, Sequence
-from typing import Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 from PIL import Image
 
 from ..errors import UserError
-from .epoch_order import epoch_length, epoch_order, positions
+from ..rule import ClassBalance, OnBadImage
+from .epoch_order import balanced_shares, epoch_length, epoch_order, positions
+from .eval_batch import EvalBatch
 from .mixup import Mix, Mixing, mix_images
 from .parallel_map import ParallelMap
 from .random_erasing import RandomErasing
@@ -22,7 +24,6 @@ from .shared_batches import Arrays, BatchPlan, Fields, SharedBatches, Work
 from .transforms import EvalTransform, TrainTransform
 
 BATCHES_AHEAD = 2
-OnBadImage = Literal["error", "skip"]
 
 
 class Dataset(Protocol):
@@ -47,8 +48,8 @@ class Dataset(Protocol):
         ...
 
 
-class _Loader:
-    """What both loaders have: batches that are made ahead, and the attributes that tell how it went."""
+class Loader:
+    """What all loaders have: batches that are made ahead, and the attributes that tell how it went."""
 
     def __init__(self, work: Work, dataset: Dataset, workers: int, tasks_per_batch: int) -> None:
         self._work, self._workers = work, num_workers(workers)
@@ -60,6 +61,19 @@ class _Loader:
         self._ahead = max(BATCHES_AHEAD, -(-2 * self._workers // tasks_per_batch))  # every worker has something to do
         self.bad_images: dict[int, str] = {}
         self.seconds_waited = 0.0
+        self._kept: SharedBatches | None = None
+
+    def close(self) -> None:
+        """Stops the worker processes that stay for the next epoch, as the end of the program and of this object do; an
+        epoch that is begun later starts new ones."""
+        if self._kept is not None:
+            self._kept.close()
+
+    def _keep_workers(self) -> SharedBatches | None:
+        """The worker processes that stay for the next epoch, started where they are not running."""
+        if self._kept is None or not self._kept.close.alive:
+            self._kept = self._start_workers()
+        return self._kept
 
     def _start_workers(self) -> SharedBatches | None:
         return SharedBatches(self._work, self._workers, self._ahead) if self._workers else None
@@ -86,7 +100,7 @@ class _Loader:
         return batch, [report for report in reports if report is not None]
 
 
-class TrainLoader(_Loader):
+class TrainLoader(Loader):
     """Shuffled, augmented and mixed batches; images that do not fill the last step of an epoch are left out of it.
 
     A step's global batch is cut into `num_ranks` * `accumulate` parts, and this loader yields those of one rank. All
@@ -106,6 +120,9 @@ class TrainLoader(_Loader):
         batch_size: images of a part.
         seed: not negative.
         erase_prob: see `RandomErasing`.
+        three_augment: see `TrainTransform`.
+        balance: 'none', or of which power of its classes' sizes the inverse is an image's share, see `balanced_shares`:
+            'sqrt' 1/2, 'full' 1.
         mixup, cutmix, mix_prob, mix_switch_prob, label_smoothing: see `Mixing`. Position i of the global batch is mixed
             with position B - 1 - i.
         repeats: repeated augmentation, see `epoch_order`.
@@ -141,6 +158,8 @@ class TrainLoader(_Loader):
         label_smoothing: float,
         repeats: int,
         workers: int,
+        three_augment: bool = False,
+        balance: ClassBalance = "none",
         on_bad_image: OnBadImage = "error",
         rank: int = 0,
         num_ranks: int = 1,
@@ -155,6 +174,7 @@ class TrainLoader(_Loader):
             crop_ratio=crop_ratio,
             flip_prob=flip_prob,
             rand_augment=rand_augment,
+            three_augment=three_augment,
             color_jitter=color_jitter,
         )
         self._mixing = Mixing(
@@ -166,8 +186,8 @@ class TrainLoader(_Loader):
             num_classes=len(dataset.classes),
         )
         for name, value in (("batch_size", batch_size), ("repeats", repeats), ("accumulate", accumulate)):
-            _check_positive(name, value)
-        _check_rank(rank, num_ranks)
+            check_positive(name, value)
+        check_rank(rank, num_ranks)
         if seed < 0:
             raise UserError(f"seed must not be negative, got {seed}")
         num_parts = num_ranks * accumulate
@@ -177,6 +197,10 @@ class TrainLoader(_Loader):
         ]
         self._global_batch = num_parts * batch_size
         self._num_images, self._seed, self._repeats = len(dataset), seed, repeats
+        self._shares = None
+        if balance != "none":
+            labels = np.array([dataset.label(index) for index in range(len(dataset))])
+            self._shares = balanced_shares(labels, {"sqrt": 0.5, "full": 1.0}[balance])
         if len(self) == 0:
             parts = f" = {batch_size} * {num_ranks} devices * {accumulate} accumulated" if num_parts > 1 else ""
             raise UserError(
@@ -191,9 +215,8 @@ class TrainLoader(_Loader):
             "moment": ((2,), np.int64),  # epoch, step of the run
         }
         erasing = RandomErasing(erase_prob)
-        work = _TrainWork(fields, dataset, transform, self._mixing, erasing, seed, _is_skipping(on_bad_image))
+        work = _TrainWork(fields, dataset, transform, self._mixing, erasing, seed, is_skipping(on_bad_image))
         super().__init__(work, dataset, workers, -(-batch_size // 2) if self._mixing.enabled else batch_size)
-        self._processes: SharedBatches | None = None  # they stay for the next epoch
 
     def __len__(self) -> int:
         """Optimizer steps of an epoch."""
@@ -209,21 +232,14 @@ class TrainLoader(_Loader):
         Raises:
             UserError: at the batch that holds it, an image that cannot be read; a worker that died.
         """
-        if self._processes is None or not self._processes.close.alive:
-            self._processes = self._start_workers()
-        for batch in self._batches(self._plans(epoch, first_step), self._processes):
+        for batch in self._batches(self._plans(epoch, first_step), self._keep_workers()):
             targets = batch["labels"].copy()
             if self._mixing.enabled:
                 targets = self._mixing.targets(targets, targets[::-1], self._work.mix(int(batch["moment"][1])))
             yield batch["images"], targets
 
-    def close(self) -> None:
-        """Stops the worker processes, as the end of the program and of this object do; `epoch` starts new ones."""
-        if self._processes is not None:
-            self._processes.close()
-
     def _plans(self, epoch: int, first_step: int) -> Iterator[BatchPlan]:
-        indices, copies = epoch_order(self._num_images, self._seed, epoch, self._repeats)
+        indices, copies = epoch_order(self._num_images, self._seed, epoch, self._repeats, self._shares)
         for step in range(first_step, len(self)):
             begin = step * self._global_batch
             for part in self._parts:
@@ -241,18 +257,16 @@ class TrainLoader(_Loader):
         return list(zip(bounds[:-1], bounds[1:], strict=True))
 
 
-class EvalLoader(_Loader):
+class EvalLoader(Loader):
     """Every image exactly once over all ranks: rank r has the images r, r + `num_ranks` ... in their order.
 
     Every rank has the same number of batches, `len(loader)`, of one shape; what is missing at the end, or because
-    images were skipped, is filled up by repeating the last one (zeros where there is none). Iterating yields images
-    (B, C, H, W) float32, labels (B,) int32, and the number of images that count, which can be 0. The images are valid
-    until the next batch is asked for.
+    images were skipped, is filled up by repeating the last one (zeros where there is none). Inputs are images
+    (B, C, H, W) float32, truth labels (B,) int32 and the images' indices (B,) int64 in the data set. The images are
+    valid until the next batch is asked for.
 
     Attributes:
-        dataset: where the images come from.
         bad_images: index in the data set -> why it cannot be read, of the images that were skipped so far.
-        indices: in the data set, of the images that count in the batch that was yielded last.
         seconds_waited: for batches that were not ready, in all.
 
     Args:
@@ -284,18 +298,15 @@ class EvalLoader(_Loader):
         num_ranks: int = 1,
     ) -> None:
         transform = EvalTransform(image_size=image_size, mean=mean, std=std, in_channels=in_channels, crop_pct=crop_pct)
-        _check_positive("batch_size", batch_size)
-        _check_rank(rank, num_ranks)
+        check_positive("batch_size", batch_size)
+        check_rank(rank, num_ranks)
         fields = {
             "images": ((batch_size, in_channels, *transform.size), np.float32),
             "labels": ((batch_size,), np.int32),
             "indices": ((batch_size,), np.int64),
             "is_read": ((batch_size,), np.bool_),
         }
-        super().__init__(
-            _EvalWork(fields, dataset, transform, _is_skipping(on_bad_image)), dataset, workers, batch_size
-        )
-        self.dataset, self.indices = dataset, np.zeros(0, np.int64)
+        super().__init__(_EvalWork(fields, dataset, transform, is_skipping(on_bad_image)), dataset, workers, batch_size)
         self._own = np.arange(rank, len(dataset), num_ranks)
         self._num_batches = -(-len(dataset) // (num_ranks * batch_size))
         self._batch_size = batch_size
@@ -303,12 +314,13 @@ class EvalLoader(_Loader):
     def __len__(self) -> int:
         return self._num_batches
 
-    def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray, int]]:
+    def __iter__(self) -> Iterator[EvalBatch]:
         processes = self._start_workers()
         try:
             for batch in self._batches(self._plans(), processes):
-                self.indices = batch["indices"][batch["is_read"]]
-                yield _fill_up(batch)
+                images, labels, indices = arrays = [batch[name] for name in ("images", "labels", "indices")]
+                num_valid = fill_up(arrays, batch["is_read"])
+                yield EvalBatch((images,), (labels.copy(), indices.copy()), num_valid)
         finally:
             if processes is not None:
                 processes.close()
@@ -408,16 +420,18 @@ class _EvalWork:
         return bad or None
 
 
-def _fill_up(batch: Arrays) -> tuple[np.ndarray, np.ndarray, int]:
-    """Moves the images that were read to the front and repeats the last one behind them."""
-    images, labels = batch["images"], batch["labels"]
-    is_read = batch["is_read"]
+def fill_up(arrays: Sequence[np.ndarray], is_read: np.ndarray) -> int:
+    """Moves the rows that were read to the front, repeats the last one behind them (0 where there is none), in place.
+
+    Returns:
+        How many were read.
+    """
     num_valid = int(is_read.sum())
-    if not is_read[:num_valid].all():
-        images[:num_valid], labels[:num_valid] = images[is_read], labels[is_read]
-    images[num_valid:] = images[num_valid - 1] if num_valid else 0
-    labels[num_valid:] = labels[num_valid - 1] if num_valid else 0
-    return images, labels.copy(), num_valid
+    for array in arrays:
+        if not is_read[:num_valid].all():
+            array[:num_valid] = array[is_read]
+        array[num_valid:] = array[num_valid - 1] if num_valid else 0
+    return num_valid
 
 
 def num_workers(workers: int) -> int:
@@ -437,17 +451,17 @@ def num_threads(workers: int) -> int:
     return max(1, num_workers(workers))
 
 
-def _check_positive(name: str, value: int) -> None:
+def check_positive(name: str, value: int) -> None:
     if value < 1:
         raise UserError(f"{name} must be at least 1, got {value}")
 
 
-def _check_rank(rank: int, num_ranks: int) -> None:
+def check_rank(rank: int, num_ranks: int) -> None:
     if not 0 <= rank < num_ranks:
         raise UserError(f"rank must be at least 0 and below num_ranks, got rank {rank} of {num_ranks}")
 
 
-def _is_skipping(on_bad_image: str) -> bool:
+def is_skipping(on_bad_image: str) -> bool:
     if on_bad_image not in ("error", "skip"):
         raise UserError(f"on_bad_image must be 'error' or 'skip', got {on_bad_image!r}")
     return on_bad_image == "skip"

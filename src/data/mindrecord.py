@@ -151,9 +151,10 @@ class MindRecord:
         self._starts = np.concatenate([index.starts for index in indices])
         self._sizes = np.concatenate([index.sizes for index in indices])
         self._files: dict[int, BinaryIO] = {}  # open ones, of this process
+        self._names: dict[int, list[str]] = {}  # of the images of a shard, where they were asked for
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_files": {}}
+        return {**self.__dict__, "_files": {}, "_names": {}}
 
     def __len__(self) -> int:
         return len(self._labels)
@@ -183,7 +184,9 @@ class MindRecord:
         """The name of the original image file, and the file that now holds it."""
         shard = bisect_right(self._ends, index)
         first = self._ends[shard - 1] if shard else 0
-        return f"{self._split}/{read_file_names(self._paths[shard])[index - first]} (in {self._paths[shard]})"
+        if shard not in self._names:
+            self._names[shard] = read_file_names(self._paths[shard])
+        return f"{self._split}/{self._names[shard][index - first]} (in {self._paths[shard]})"
 
 
 def index_path(path: Path) -> Path:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import UserError
+from ..errors import UserError, counted
 from ..files.json_file import write_json
 from ..terminal.progress import Progress, print_line
 from .image_folder import ImageFolder
@@ -110,7 +110,7 @@ class Split:
         return max(MIN_HEADER, _power_of_two(num_pages * PAGE_ENTRY)), page
 
     def num_bytes(self) -> int:
-        """About the size of all files and their indices."""
+        """The approximate size of all files and their indices."""
         header, page = self.layout()
         names = sum(len(name.encode()) for name in self.names)
         rows = len(self.names) * 2 * ROW_BYTES + 2 * names
@@ -144,7 +144,9 @@ def make_mindrecord(folder: Path, output: Path, num_shards: int | None = None) -
     for split in SPLITS:
         splits[split] = Split(folder, split, num_shards or (begun and len(begun.splits[split])))
         images = splits[split].images
-        print_line(f"{split}: {_count(len(images), 'image')} in {len(set(splits[split].labels))} classes")
+        print_line(
+            f"{split}: {counted(len(images), 'image')} in {counted(len(set(splits[split].labels)), 'class', 'classes')}"
+        )
         if ignored := images.describe_ignored():
             print_line(ignored)
     manifest = Manifest(splits["train"].images.classes, {split: splits[split].shards for split in SPLITS})
@@ -210,7 +212,7 @@ def _make_missing(splits: dict[str, Split], manifest: Manifest, output: Path) ->
     total = sum(splits[split].shards[k].images for split, k in shards)
     done = total - sum(splits[split].shards[k].images for split, k in shards if splits[split].shards[k].bytes is None)
     if done:
-        print_line(f"already finished: {done:,} of {_count(total, 'image')}")
+        print_line(f"already finished: {done:,} of {counted(total, 'image')}")
     with Progress("MindRecord", total, done) as bar:
         report = _Report(bar, total, done)
         for split, k in shards:
@@ -228,7 +230,7 @@ def _make_missing(splits: dict[str, Split], manifest: Manifest, output: Path) ->
             os.replace(path, output / shard.file)
             shard.bytes, shard.index_bytes = sizes
             _write_manifest(output, manifest)
-            print_line(f"{shard.file}: {_count(shard.images, 'image')}, {shard.bytes / 1e6:.1f} MB, verified")
+            print_line(f"{shard.file}: {counted(shard.images, 'image')}, {shard.bytes / 1e6:.1f} MB, verified")
 
 
 class _Report:
@@ -341,7 +343,3 @@ def _reason(error: RuntimeError) -> str:
 def _power_of_two(number: int) -> int:
     """The smallest one that is not below."""
     return 1 << max(number - 1, 0).bit_length()
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" + "s" * (number != 1)

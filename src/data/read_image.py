@@ -40,6 +40,8 @@ FORMATS = (
 )
 DARKEST = 1 << 12  # a sixteenth of the range of 16 bits
 
+InMemory = Image.Image | np.ndarray
+
 _REMEDY = "replace it by a readable image or remove it"
 _SIXTEEN_BITS = re.compile(r"(?<!CMYK);16[BLN]$")  # in Pillow's names for what lies in files; "BGR;16" is 16 a pixel
 
@@ -93,6 +95,28 @@ def decode_image(file: str | Path | BinaryIO, describe: Callable[[], str]) -> Im
     if 0 < brightest < DARKEST:
         warnings.warn(_too_dark(describe(), value), ImageWarning, stacklevel=1)
     return image
+
+
+def to_rgb(image: InMemory) -> Image.Image:
+    """An image in memory as `read_image` would give it.
+
+    Args:
+        image: of Pillow, or pixels (H, W) or (H, W, 3) uint8.
+
+    Raises:
+        UserError: it is something else, or of a kind that has no defined RGB values.
+    """
+    if isinstance(image, np.ndarray):
+        is_grey, is_colour = image.ndim == 2, image.ndim == 3 and image.shape[2] == 3
+        if image.dtype != np.uint8 or not (is_grey or is_colour) or image.size == 0:
+            raise UserError(f"expected pixels (H, W) or (H, W, 3) of uint8, got {image.shape} of {image.dtype}")
+        return Image.fromarray(image).convert("RGB")
+    if not isinstance(image, Image.Image):
+        raise UserError(f"expected an image file, a Pillow image or an array, got {type(image).__name__}")
+    try:
+        return _to_rgb(image)[0]
+    except Exception as error:  # see `decode_image`: a Pillow image may still have to be read
+        raise _unreadable("in memory", error) from error
 
 
 def _to_rgb(image: Image.Image) -> tuple[Image.Image, int]:

@@ -174,7 +174,7 @@ class SharedBatches:
             raise RuntimeError("the worker processes have been stopped")
 
     def _send(self, unsent: deque[bytes]) -> None:
-        """As much as the pipe takes; what it holds will bring results, and then there is room again."""
+        """Sends as much as the pipe takes; what it holds will bring results, and then there is room again."""
         try:
             while unsent:
                 os.write(self._tasks, unsent[0])

@@ -1,4 +1,4 @@
-"""From a Pillow image to the network's input, with the semantics of timm 0.3 (which torchvision's agree with).
+"""What makes a network's input of a Pillow image, as timm 0.3 does it (and torchvision).
 
 Every step is a function of its own; the random ones take their draws from a `np.random.Generator`. Sizes are
 (height, width) in pixels, except where Pillow's (width, height) is named.
@@ -13,6 +13,7 @@ from PIL import Image
 from ..errors import UserError
 from .color_jitter import ColorJitter
 from .rand_augment import RandAugment
+from .three_augment import ThreeAugment
 
 CROP_ATTEMPTS = 10
 MAX_ELONGATION = 64
@@ -189,7 +190,7 @@ class EvalTransform:
 
 
 class TrainTransform:
-    """Random resized crop (bilinear or bicubic at random), random horizontal flip, RandAugment or colour jitter.
+    """Random resized crop (bilinear or bicubic at random), random horizontal flip, RandAugment, 3-Augment or jitter.
 
     Attributes:
         size: (height, width) of the result.
@@ -204,6 +205,7 @@ class TrainTransform:
         flip_prob: probability of the flip.
         rand_augment: policy of `RandAugment`, or None.
         color_jitter: strength of `ColorJitter`, 0 for none; has no effect beside RandAugment, as in timm.
+        three_augment: `ThreeAugment`, with that jitter, in place of RandAugment.
 
     Raises:
         UserError: a value outside what is said here.
@@ -221,6 +223,7 @@ class TrainTransform:
         flip_prob: float,
         rand_augment: str | None,
         color_jitter: float,
+        three_augment: bool = False,
     ) -> None:
         self.size = _check_size(image_size)
         self._mode = _check_channels(in_channels)
@@ -233,8 +236,10 @@ class TrainTransform:
             raise UserError(f"flip_prob must be from 0 to 1, got {flip_prob}")
         self._scale, self._ratio, self._flip_prob = crop_scale, crop_ratio, flip_prob
         jitter = ColorJitter(color_jitter)
-        self._augment: RandAugment | ColorJitter | None = jitter if color_jitter > 0 else None
-        if rand_augment is not None:
+        self._augment: RandAugment | ThreeAugment | ColorJitter | None = jitter if color_jitter > 0 else None
+        if three_augment:
+            self._augment = ThreeAugment(color_jitter)
+        elif rand_augment is not None:
             self._augment = RandAugment(rand_augment, tuple(mean) * (3 // in_channels))
 
     def __call__(self, image: Image.Image, rng: np.random.Generator) -> np.ndarray:

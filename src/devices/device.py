@@ -13,12 +13,12 @@ RECURSION_LIMIT = 10000
 """MindSpore unrolls a loop over parameters as nested calls, of which it allows 1,000 otherwise."""
 
 
-def set_up_device(device: str | None, seed: int, uses_convolution: bool) -> list[str]:
+def set_up_device(device: str | None = None, seed: int | None = None, uses_convolution: bool = True) -> list[str]:
     """Graph mode on `device`. Call once, before a network is built.
 
     Args:
         device: 'CPU', 'GPU' or 'Ascend'; None takes the first of Ascend, GPU, CPU that is there.
-        seed: of initial weights and dropout.
+        seed: of initial weights and dropout; None leaves random numbers alone.
         uses_convolution: whether the network holds convolutions.
 
     Returns:
@@ -40,7 +40,8 @@ def set_up_device(device: str | None, seed: int, uses_convolution: bool) -> list
     ms.set_context(mode=ms.GRAPH_MODE)
     if current_device() != device:  # MindSpore refuses any choice, even the same, once an operator has run
         ms.set_device(device)
-    ms.set_seed(seed)
+    if seed is not None:
+        ms.set_seed(seed)
     ms.set_recursion_limit(RECURSION_LIMIT)
     return lines
 

@@ -75,7 +75,7 @@ for name in ("Ascend", "GPU", "CPU"):
 
 @dataclass(frozen=True)
 class End:
-    """Of one process: `rank` is None for the scheduler; `code` is negative for a signal."""
+    """The end of one process: `rank` is None for the scheduler; `code` is negative for a signal."""
 
     rank: int | None
     code: int

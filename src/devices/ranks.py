@@ -145,6 +145,31 @@ class Exchange:
             return set()
         return {int(index) for index in self.gather(own + [-1] * (length - len(own))).flat if index >= 0}
 
+    def rows(self, own: np.ndarray) -> np.ndarray:
+        """Everybody's rows, float64 (n, k), one rank's behind the other's; each rank has as many as it has."""
+        counts = self.gather([len(own)])[:, 0].astype(int)
+        padded = np.zeros((max(counts), own.shape[1]))
+        padded[: len(own)] = own
+        told = self.gather(padded.reshape(-1)) if padded.size else np.zeros((len(counts), 0))
+        parts = told.reshape(len(counts), *padded.shape)
+        return np.concatenate([part[:count] for part, count in zip(parts, counts, strict=True)])
+
+    def byte_rows(self, own: Sequence[bytes]) -> list[bytes]:
+        """Everybody's rows of bytes, each as long as it is, one rank's behind the other's.
+
+        They travel as the floats that have their bits.
+        """
+        if self.ranks.count == 1:
+            return list(own)
+        lengths = self.rows(np.array([len(row) for row in own], np.float64).reshape(-1, 1))[:, 0].astype(int)
+        joined = b"".join(own)
+        totals = self.gather([len(joined)])[:, 0].astype(int)
+        padded = np.frombuffer(joined.ljust(-(-int(totals.max()) // 8) * 8, b"\0"), np.float64)
+        told = self.gather(padded) if padded.size else np.zeros((len(totals), 0))
+        everything = b"".join(part.tobytes()[:total] for part, total in zip(told, totals, strict=True))
+        ends = np.cumsum(lengths).tolist()
+        return [everything[end - length : end] for end, length in zip(ends, lengths.tolist(), strict=True)]
+
     def send(self, values: np.ndarray, rank: int) -> np.ndarray:
         """The float32 array of `rank`; those of the others give the shape."""
         if self.ranks.count == 1:

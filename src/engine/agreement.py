@@ -16,24 +16,23 @@ import numpy as np
 from mindspore import Parameter
 
 from ..config import Config, flat_values
-from ..data.loader import Dataset
-from ..devices.environment import source_digest
 from ..devices.ranks import Exchange
+from ..devices.versions import source_digest
 from ..errors import UserError
 
-OF_THE_HOST = {"output", "data.root", "data.workers", "init_from"}
+OF_THE_HOST = {"output", "data.root", "data.classes", "data.workers", "init_from"}
 """Keys that may differ: paths and processes of a host."""
 
 SHOWN, SENT = 60, 2000  # characters of a value in a message, and on their way there
 
 
-def check_same_start(exchange: Exchange, config: Config, datasets: Mapping[str, Dataset]) -> None:
+def check_same_start(exchange: Exchange, config: Config, facts: Mapping[str, Any]) -> None:
     """Compares the configuration, the project's source, versions, and the data between ranks.
 
     Args:
         exchange: with the other ranks.
         config: of the run.
-        datasets: what is read, by a name for messages.
+        facts: of the data, see `Task.facts`.
 
     Raises:
         UserError: on every rank, where anything differs on any; names the first difference.
@@ -46,13 +45,8 @@ def check_same_start(exchange: Exchange, config: Config, datasets: Mapping[str, 
         "NumPy": np.__version__,
         "Python": ".".join(platform.python_version_tuple()[:2]),
         **{key: value for key, value in flat_values(config) if key not in OF_THE_HOST},
+        **facts,
     }
-    for name, dataset in datasets.items():
-        items |= {
-            f"number of {name} images": len(dataset),
-            f"labels of the {name} images": dataset.classes,
-            f"names of the {name} images": dataset.fingerprint(),
-        }
     check_same(exchange, items)
 
 

@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 from mindspore import Parameter
 
 from ..errors import UserError
-from ..weights.checkpoint import Checkpoint, DamagedCheckpointError, read_checkpoint, save_checkpoint
+from ..weights.checkpoint import Checkpoint, read_checkpoint, save_checkpoint
 from ..weights.model_card import ModelCard
 from .run_folder import RunFolder, step_of
 
@@ -141,37 +141,8 @@ def _read_best(path: Path) -> Checkpoint | None:
     """None where it is not there, or cannot be read, or does not say what it is."""
     with suppress(UserError):
         best = read_checkpoint(path)
-        return best if {"step", "best_top1"} <= best.progress.keys() else None
+        return best if {"step", "best_score"} <= best.progress.keys() else None
     return None
-
-
-def find_resumable(folder: RunFolder) -> tuple[Checkpoint, list[str]] | None:
-    """The newest checkpoint of the run that can be read, and a line about each damaged one; None where there is none.
-
-    Raises:
-        UserError: there are checkpoints, and every one is damaged; or one cannot be read now.
-    """
-    complaints = []
-    for path in _newest_first(folder):
-        try:
-            checkpoint = read_checkpoint(path)
-            if checkpoint.has_checksum:
-                return checkpoint, complaints
-            complaints.append(f"{path} has lost its end; taking the one before it")
-        except DamagedCheckpointError as error:
-            complaints.append(f"{error}; taking the one before it")
-    if complaints:
-        raise UserError(
-            f"every checkpoint in {folder.checkpoints} is damaged; start anew with --overwrite, "
-            "or give --resume a copy from elsewhere"
-        )
-    return None
-
-
-def _newest_first(folder: RunFolder) -> Iterator[Path]:
-    if folder.last.exists():
-        yield folder.last
-    yield from folder.earlier_checkpoints()
 
 
 def _give_second_name(path: Path, second: Path) -> None:

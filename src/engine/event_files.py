@@ -7,7 +7,7 @@ from ..errors import UserError
 
 
 class EventFiles:
-    """Writes the entries of metrics.jsonl as scalars: `train/loss`, `eval/top1` and so on, over steps.
+    """Writes the entries of metrics.jsonl as scalars: `train/loss`, `eval/loss` and so on, over steps.
 
     Args:
         folder: of the event files.
@@ -29,6 +29,6 @@ class EventFiles:
     def add(self, entry: dict[str, Any]) -> None:
         """Adds an entry's numbers at its step."""
         for key, value in entry.items():
-            if key not in ("kind", "step"):
+            if key not in ("kind", "step", "images"):
                 self._writer.add_scalar(f"{entry['kind']}/{key}", value, entry["step"])
         self._writer.flush()

@@ -46,6 +46,19 @@ class RunFolder:
         """Changes whenever `last.ckpt` does."""
         return stamp(self.last)
 
+    def choose_checkpoint(self, given: str | None) -> Path:
+        """`given`, or the run's best one when None.
+
+        Raises:
+            UserError: the run has none; says how to get one.
+        """
+        if given is None and not self.best.exists():
+            raise UserError(
+                f"{self.best} does not exist: train it with 'bash scripts/run_demo.sh' (the demo) or "
+                "'python train.py --config FILE', or give --checkpoint FILE"
+            )
+        return self.best if given is None else Path(given)
+
     def earlier_checkpoints(self) -> list[Path]:
         """Those before the last one, newest first."""
         return sorted(self.checkpoints.glob("step_*.ckpt"), reverse=True)
@@ -106,7 +119,7 @@ class RunFolder:
         """
         with self.writing():
             self.checkpoints.mkdir(parents=True, exist_ok=True)
-            unfinished = [*self.checkpoints.glob(".*.ckpt"), *self.checkpoints.glob(".*.tmp")]
+            unfinished = list(self.checkpoints.glob(".*"))
             later = [path for path in self.earlier_checkpoints() if path > self.checkpoint_of(step)]
             for path in [*unfinished, *later, *self.path.glob(".metrics.*")]:
                 path.unlink()
@@ -150,7 +163,7 @@ class RunFolder:
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """For what is written into the folder.
+        """Guards what is written into the folder.
 
         Raises:
             UserError: it cannot be written, or is no longer there.

@@ -1,10 +1,11 @@
 """What a run tells: lines on the terminal and in train.log, entries in metrics.jsonl, curves, event files."""
 
 import time
+from collections.abc import Sequence
 
+from ..tasks.scores import ScoreKind, Scores
 from ..terminal.progress import tell_line
 from .curves import draw_curves
-from .evaluation import Scores
 from .event_files import EventFiles
 from .run_folder import RunFolder
 
@@ -13,12 +14,15 @@ class RunLog:
     """Tells about steps and evaluations.
 
     Attributes:
-        losses: of the steps since the last line about steps, whose average the next one tells.
+        losses: of the steps since the last line about steps, whose average the next one tells; each step's by
+            `loss_names`.
 
     Args:
         folder: of the run.
         total_steps, steps_per_epoch: of the run.
         images_per_step: of all devices.
+        loss_names: of the losses whose sum is minimised.
+        score_kinds: of the scores of evaluations.
         tensorboard: write event files too.
         is_shown: whether to print and write at all; of several processes one does.
 
@@ -32,14 +36,16 @@ class RunLog:
         total_steps: int,
         steps_per_epoch: int,
         images_per_step: int,
+        loss_names: Sequence[str],
+        score_kinds: Sequence[ScoreKind],
         tensorboard: bool,
         is_shown: bool = True,
     ):
         self.folder = folder
         self.total_steps, self.steps_per_epoch, self.images_per_step = total_steps, steps_per_epoch, images_per_step
-        self.is_shown = is_shown
+        self.loss_names, self.score_kinds, self.is_shown = loss_names, score_kinds, is_shown
         self._event_files = EventFiles(folder.tensorboard) if tensorboard and is_shown else None
-        self.losses: list[float] = []
+        self.losses: list[list[float]] = []
         self.restart_clock()
 
     def restart_clock(self) -> None:
@@ -53,9 +59,9 @@ class RunLog:
         tell_line(line)
         self.folder.log(line)
 
-    def add_step(self, loss: float, waited: float) -> None:
+    def add_step(self, losses: list[float], waited: float) -> None:
         """Takes note of a step and of the seconds that it waited for data."""
-        self.losses.append(loss)
+        self.losses.append(losses)
         self._timed_steps += 1
         self._waited += waited
 
@@ -68,7 +74,8 @@ class RunLog:
             skipped: steps left out so far because gradients overflowed; None where none can be.
             on_terminal: a progress bar shows it already.
         """
-        loss, self.losses = sum(self.losses) / len(self.losses), []
+        means, self.losses = [sum(values) / len(self.losses) for values in zip(*self.losses, strict=True)], []
+        loss, named = sum(means), dict(zip(self.loss_names, means, strict=True)) if len(means) > 1 else {}
         if not self.is_shown:
             return
         seconds = time.perf_counter() - self._since
@@ -79,6 +86,7 @@ class RunLog:
             "step": step,
             "epoch": round(epoch, 4),
             "loss": loss,
+            **{f"loss_{name}": value for name, value in named.items()},
             "learning_rate": lr,
             "images_per_second": round(speed, 2),
             "data_wait": round(self._waited / seconds, 4),
@@ -86,10 +94,11 @@ class RunLog:
         if skipped is not None:
             entry["skipped_steps"] = skipped
         self._record(entry)
+        parts = f" ({', '.join(f'{name} {value:.4f}' for name, value in named.items())})" if named else ""
         left = (self.total_steps - step) * self.images_per_step / speed
         line = (
-            f"step {step}/{self.total_steps}, epoch {epoch:.2f}, loss {loss:.4f}, lr {lr:.3g}, {speed:.1f} images/s, "
-            f"{100 * self._waited / seconds:.0f} % waiting for data, {_duration(left)} left"
+            f"step {step}/{self.total_steps}, epoch {epoch:.2f}, loss {loss:.4f}{parts}, lr {lr:.3g}, "
+            f"{speed:.1f} images/s, {100 * self._waited / seconds:.0f} % waiting for data, {_duration(left)} left"
         )
         if skipped:
             line += f", {skipped} steps skipped for overflow"
@@ -110,7 +119,7 @@ class RunLog:
         line = f"epoch {step // self.steps_per_epoch}/{self.total_steps // self.steps_per_epoch}: {scores}"
         self.tell(line if ema_scores is None else f"{line}; moving average: {ema_scores.brief()}")
         with self.folder.writing():
-            draw_curves(self.folder.read_metrics(), self.folder.curves)
+            draw_curves(self.folder.read_metrics(), self.score_kinds, self.folder.curves)
 
     def _record(self, entry: dict) -> None:
         self.folder.record(entry)

@@ -2,14 +2,14 @@
 
 from collections.abc import Callable
 
-from ..data.loader import EvalLoader, TrainLoader
 from ..devices.ranks import Exchange
+from ..tasks.task import BatchesToJudge, BatchesToTrain
 
 NAMED_AT_ONCE = 20
 
 
 class SkippedImages:
-    """Of some loaders. Each rank names what it met itself; the sum is over all ranks.
+    """Images that some loaders skipped. Each rank names what it met itself; the sum is over all ranks.
 
     Args:
         loaders: which count them.
@@ -17,7 +17,7 @@ class SkippedImages:
         tell: prints a line.
     """
 
-    def __init__(self, *loaders: TrainLoader | EvalLoader, exchange: Exchange, tell: Callable[[str], None]):
+    def __init__(self, *loaders: BatchesToTrain | BatchesToJudge, exchange: Exchange, tell: Callable[[str], None]):
         self._loaders, self._exchange, self._tell = loaders, exchange, tell
         self._named: set[tuple[int, int]] = set()  # loader, index
 

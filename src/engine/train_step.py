@@ -35,7 +35,7 @@ def _clear_total(total):
 
 
 class TrainStep(nn.Cell):
-    """Updates the network from a batch and returns the loss before the update.
+    """Updates the network from a batch and returns the losses before the update.
 
     A Cell because a free function under `ms.jit` is 5 to 15 times slower on CPU. Parameters keep the network's names,
     so that checkpoints of the step load into the bare network.
@@ -45,23 +45,22 @@ class TrainStep(nn.Cell):
     stochastic depth follow from (seed, step, position in the global batch), see `src.layers.random_mask`.
 
     Args:
-        net: the network; put in training mode by this step.
-        loss: (logits, targets) -> scalar.
-        optimizer: over `net`'s trainable parameters.
+        losses: the arrays of a batch -> one or several losses, float32 (n,), whose sum is minimised; the network is in
+            it, and is put in training mode.
+        optimizer: over the network's trainable parameters.
         clip_norm: largest global norm of the gradients; no clipping when None.
         batch_size: images of a call.
         seed: of the masks.
         accumulate: calls that make a step.
         loss_scale: for float16.
-        ema: moving average of `net`'s weights.
+        ema: moving average of the network's weights.
         reduce: averages gradients over devices; on one device None.
         rank, num_ranks: this device among those that share a global batch.
     """
 
     def __init__(
         self,
-        net: nn.Cell,
-        loss: nn.Cell,
+        losses: nn.Cell,
         optimizer: nn.Optimizer,
         clip_norm: float | None = None,
         *,
@@ -75,12 +74,11 @@ class TrainStep(nn.Cell):
         num_ranks: int = 1,
     ):
         super().__init__(auto_prefix=False)
-        self.net = net
-        self.loss = loss
+        self.losses = losses
         self.optimizer = optimizer
         self.clip = None if clip_norm is None else ClipByGlobalNorm(clip_norm)
         self.seed, self.accumulate, self.rank = seed, accumulate, rank
-        self.masks = StepMasks(net, batch_size, num_ranks * accumulate)
+        self.masks = StepMasks(losses, batch_size, num_ranks * accumulate)
         self.loss_scale, self.ema, self.reduce = loss_scale, ema, reduce
         self.value_and_grad = ms.value_and_grad(self.forward, None, optimizer.parameters, has_aux=True)
         self.map = ops.HyperMap()
@@ -89,16 +87,16 @@ class TrainStep(nn.Cell):
             self.calls = Parameter(Tensor(0, mstype.int32), name="accumulated_calls", requires_grad=False)
         self.set_train()
 
-    def forward(self, images, targets, scale):
-        loss = self.loss(self.net(images).astype(mstype.float32), targets)
-        return loss * scale, loss
+    def forward(self, scale, *batch):
+        losses = self.losses(*batch)
+        return losses.sum() * scale, losses
 
-    def construct(self, images, targets):
-        """Images (B, in_channels, H, W), labels (B,) int32 or soft targets (B, K) -> loss, a float32 scalar."""
-        images = ops.depend(images, self.set_masks())
+    def construct(self, *batch):
+        """Arrays of a batch, the first of which the network computes with -> losses, float32 (n,)."""
         scale = ops.ones((), mstype.float32) if self.loss_scale is None else self.loss_scale.scale * 1.0
-        losses, gradients = self.value_and_grad(images, targets, scale)
-        loss = losses[1]
+        first = ops.depend(batch[0], self.set_masks())
+        values, gradients = self.value_and_grad(scale, first, *batch[1:])
+        loss = values[1]
         if self.accumulate == 1:
             return ops.depend(loss, self.update(gradients, 1.0 / scale))
         added = self.map(_add, self.totals, gradients)

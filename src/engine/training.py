@@ -1,64 +1,44 @@
-"""The training loop: start or resume, steps, log, evaluation, checkpoints."""
+"""The training loop of any task: start or go on, steps, log, checkpoints, evaluation."""
 
 import math
 import signal
 import time
 from collections.abc import Iterator
 from contextlib import closing, nullcontext
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import NoReturn
 
-import mindspore as ms
 import numpy as np
-from mindspore import nn
+from mindspore import Tensor, nn
 
-from ..config import Config, changed_keys, dump_config
-from ..data.labels import count_of, named, unknown_labels
-from ..data.relabeled import relabeled
-from ..devices.device import current_device
-from ..devices.environment import describe_environment
+from ..config import Config, dump_config
+from ..devices.device import current_device, set_up_device
 from ..devices.ranks import Exchange, start_distribution
-from ..errors import TemporaryError, UserError
-from ..models.same_network import network_differences
+from ..devices.versions import describe_environment
+from ..errors import TemporaryError, UserError, counted
+from ..tasks import create_task
+from ..tasks.scores import NotFiniteError, Scores
+from ..tasks.task import Task
 from ..terminal.progress import Progress, tell_line
 from ..terminal.stop_request import Stopped, StopRequest
-from ..weights.checkpoint import Checkpoint, load_state, load_weights, read_checkpoint
-from ..weights.fine_tuning import freeze, load_initial_weights
-from .agreement import check_same_start, check_same_weights
-from .batch_memory import check_training_fits
-from .build import (
-    create_card,
-    create_compiler_cache,
-    create_eval_loader,
-    create_schedule,
-    create_train_loader,
-    create_train_step,
-    create_training_network,
-    describe_ignored,
-    evaluation_input,
-    open_split,
-)
-from .checkpoint_keeper import CheckpointKeeper, find_resumable
-from .evaluation import NotFiniteError, Scores, evaluate
+from ..weights.checkpoint import Checkpoint, read_checkpoint
+from ..weights.fine_tuning import freeze
+from .agreement import check_same_start
+from .checkpoint_keeper import CheckpointKeeper
+from .evaluation import evaluate
+from .from_config import create_compiler_cache, create_schedule, create_train_step
+from .resume import choose_start
 from .run_folder import RunFolder
 from .run_log import RunLog
-from .sharded_state import drop_other_moments, gather_moments
 from .skipped_images import SkippedImages
-from .train_step import TrainStep
-from .trained_network import set_up_device_for
-
-PROFILED_STEPS = 5
+from .step_profile import StepProfile
+from .training_state import TrainingState
 
 BATCHES_TO_STOP = 10
 """Of evaluation, after which several ranks ask each other whether to stop."""
 
-FREE_KEYS = (
-    "device", "output", "limit_batches", "init_from", "init_head", "data.root", "data.workers", "data.on_bad_image",
-    "optimizer.shard_state", "train.log_every", "train.eval_every", "train.save_every", "train.keep_checkpoints",
-    "train.tensorboard", "train.recompute", "compiler_cache",
-)  # fmt: skip
-"""What may differ when a run is resumed, because the weights depend on it by rounding at most."""
+LOSS_ADVICE = "lower optimizer.lr, lengthen schedule.warmup_epochs or set optimizer.clip_norm."
 
 
 class Training:
@@ -71,6 +51,7 @@ class Training:
         overwrite: delete a run that the folder already holds.
         allow_changes: resume also with a configuration that differs.
         profile: record a profile of a few steps.
+        task: what is learned; that of the configuration when None.
 
     Raises:
         UserError: wrong configuration, data, checkpoint or folder.
@@ -84,54 +65,54 @@ class Training:
         overwrite: bool = False,
         allow_changes: bool = False,
         profile: bool = False,
+        task: Task | None = None,
     ):
-        self.config, self.folder, self.profile = config, folder, profile
+        self.config, self.folder, self.task = config, folder, task or create_task(config)
         self.stamp = folder.stamp()
-        checkpoint, lines = self._checkpoint_to_resume(resume)
-        if config.init_from is not None and not Path(config.init_from).exists():
-            raise UserError(f"init_from: checkpoint {config.init_from} does not exist")
-        if checkpoint is not None:
-            lines += self._check_changes(checkpoint, allow_changes)
-        train_set, val_set = open_split(config, "train"), open_split(config, "val")
-        ignored = [line for data in (train_set, val_set) if (line := describe_ignored(data))]
-        self.card = create_card(config, train_set.classes)
-        if checkpoint is not None:
-            self._check_network(checkpoint)
-            self.card = replace(self.card, classes=checkpoint.card.classes)
-            train_set, more = relabeled(train_set, self.card.classes, checkpoint.path)
-            lines += more
-        lines += set_up_device_for(self.card, config)
+        checkpoint, lines = choose_start(config, folder, resume, allow_changes)
+        about_data = self.task.open_for_training(checkpoint)
+        lines += set_up_device(config.device, config.seed, self.task.uses_convolution)
         self.ranks = start_distribution(current_device())
         self.exchange = Exchange(self.ranks)
         if self.ranks.count > 1:
-            lines.append(f"{self.ranks.count} devices")
-        lines += ignored
-        val_set, more = relabeled(
-            val_set, self.card.classes, "the training set" if checkpoint is None else checkpoint.path
-        )
-        lines += more if checkpoint is None else []  # the same as of the training set
-        check_same_start(self.exchange, config, {"training": train_set, "validation": val_set})
-        self.train_loader = create_train_loader(config, self.card, train_set, self.ranks)
-        self.eval_loader = create_eval_loader(config, self.card, val_set, self.ranks)
-        self.steps_per_epoch = min(len(self.train_loader), config.limit_batches or len(self.train_loader))
+            lines.append(counted(self.ranks.count, "device"))
+        lines += about_data
+        check_same_start(self.exchange, config, self.task.facts())
+
+        self.train_batches = self.task.create_train_batches(self.ranks)
+        self.eval_batches = self.task.create_eval_batches(self.ranks)
+        self.steps_per_epoch = min(len(self.train_batches), config.limit_batches or len(self.train_batches))
         self.epochs = config.schedule.epochs + config.schedule.cooldown_epochs
         self.total_steps = self.epochs * self.steps_per_epoch
         self.images_per_step = config.train.batch_size * config.train.accumulate * self.ranks.count
 
-        check_training_fits(self.card, config)
-        self.net = create_training_network(config, self.card)
+        self.net = self.task.create_network(for_training=True)
         if checkpoint is None and config.init_from is not None:
             lines.append(f"starting from {config.init_from}")
-            lines += load_initial_weights(self.net, read_checkpoint(config.init_from), self.card, config.init_head)
+            lines += self.task.load_initial_weights(self.net, read_checkpoint(config.init_from))
         lines += freeze(self.net, config.freeze)
-        self.step_cell = self._create_step()
+        self.schedule = create_schedule(config, self.steps_per_epoch, self.images_per_step)
+        losses = self.task.create_losses(self.net)
+        self.step_cell = create_train_step(config, losses, self.net, self.schedule, self.ranks)
+        self.state = TrainingState(
+            self.net,
+            self.step_cell,
+            self.exchange,
+            is_sharded=config.optimizer.shard_state and self.ranks.count > 1,
+            is_synchronized=config.model.batch_norm == "synchronized",
+        )
+        self.predictions = self.task.create_predictions(self.net)
         self.cache = create_compiler_cache(
             config, folder, "training_step", self.ranks, steps_per_epoch=self.steps_per_epoch
         )
+        self.keeper = CheckpointKeeper(
+            folder, self.task.card, config.train.keep_checkpoints, writes=self.ranks.is_first
+        )
+        self.profile = StepProfile(folder.profile if profile else None)
         self.step = self.first_step = self.evaluated_step = 0
-        self.best_top1 = -1.0
-        self.losses: list[float] = []
-        self.keeper = CheckpointKeeper(folder, self.card, config.train.keep_checkpoints, writes=self.ranks.is_first)
+        self.best_score = self.best_tie = -math.inf
+        self.best_step = 0
+        self.losses: list[list[float]] = []
         self.resumed_from = None if checkpoint is None else checkpoint.path
         self.overwrite = overwrite or resume == "auto"  # which found no checkpoint if it comes to that
         if checkpoint is not None:
@@ -139,8 +120,8 @@ class Training:
             lines.append(f"resuming from {checkpoint.path} after step {self.step}")
             if self.step >= self.total_steps and not self._evaluation_is_due():
                 lines.append(
-                    f"it has finished {self.step // self.steps_per_epoch} of {self.epochs} epochs, nothing is left to "
-                    "do; raise schedule.epochs and give --allow_changes to train longer"
+                    f"it has finished {self.step // self.steps_per_epoch} of {counted(self.epochs, 'epoch')}, "
+                    "nothing is left to do; raise schedule.epochs and give --allow_changes to train longer"
                 )
         self.lines = lines
 
@@ -153,49 +134,22 @@ class Training:
             Stopped: SIGTERM or Ctrl-C came, and the run was saved.
         """
         with self.folder.locked() if self.ranks.is_first else nullcontext():
-            if self.ranks.is_first and self.folder.stamp() != self.stamp:
-                raise TemporaryError(
-                    f"another process was still training into {self.folder.path} when this one started; start again"
-                )
             if self.ranks.is_first:
-                description = dump_config(self.config), describe_environment(current_device())
-                if self.resumed_from is None:
-                    self.folder.start(*description, self.overwrite)
-                else:
-                    self.lines += self.keeper.return_to(self.step)
-                    self.folder.go_on(self.step, self.evaluated_step, *description)
-            found = self.exchange.gather([self.step, self.evaluated_step, self.best_top1])
+                self._open_folder()
+            found = self.exchange.gather(
+                [self.step, self.evaluated_step, self.best_step, self.best_score, self.best_tie]
+            )
             if np.ptp(found[:, 0]):
                 raise UserError(
                     "the processes of this run found different checkpoints; is the output folder on a storage that all "
                     "of them see?"
                 )
-            self.evaluated_step, self.best_top1 = int(found[0, 1]), float(found[0, 2])
-            self.exchange.agree([*self.net.get_parameters(), *self._state(with_moments=not self.is_sharded)])
-            self.log = RunLog(
-                self.folder,
-                self.total_steps,
-                self.steps_per_epoch,
-                self.images_per_step,
-                self.config.train.tensorboard,
-                self.ranks.is_first,
-            )
-            self.log.losses = list(self.losses)
-            self.skipped = SkippedImages(
-                self.train_loader,
-                self.eval_loader,
-                exchange=self.exchange,
-                tell=self.log.tell if self.ranks.is_first else tell_line,
-            )
-            for line in self.lines:
-                self.log.tell(line)
-            self.log.tell(
-                f"{self.card.model}, {len(self.card.classes)} classes, "
-                f"{sum(p.size for p in self.net.trainable_params()):,} trainable parameters; {self.epochs} epochs of "
-                f"{self.steps_per_epoch} steps of {self.images_per_step} images, learning rate {self.schedule.lr:.3g}"
-            )
+            self.evaluated_step, self.best_step = map(int, found[0, 1:3])
+            self.best_score, self.best_tie = map(float, found[0, 3:])
+            self.state.agree()
+            self._open_log()
             if self.resumed_from is not None:
-                self._save_last()  # where it lies elsewhere, this folder has nothing to go on from yet
+                self._save()  # where it lies elsewhere, this folder has nothing to go on from yet
             return self._run()
 
     def _run(self) -> Scores | None:
@@ -206,28 +160,88 @@ class Training:
         ):
             if self.step and self._evaluation_is_due():
                 scores = self._evaluate(stop)
-            while self.step < self.total_steps:
+            while self.step < self.total_steps and not self._is_exhausted():
                 for _ in self._steps_of_epoch(progress, stop):
                     if self.config.train.save_every is not None and self.step % self.config.train.save_every == 0:
-                        self._save_last()
-                self._save_last()
+                        self._save()
+                self._save()
                 self.skipped.name()
                 if self._evaluation_is_due():
                     scores = self._evaluate(stop)
         self.keeper.confirm()
+        if self._is_exhausted():
+            self.log.tell(
+                f"no better {self.task.score_kinds[0].title} for {counted(self._epochs_since_best(), 'epoch')}, "
+                f"train.patience is {self.config.train.patience}: training ends here"
+            )
         if count := self.skipped.count():
-            self.log.tell(f"{count} images could not be read and were skipped; each rank's log names those it met")
-        if self.best_top1 >= 0:
-            self.log.tell(f"best top-1 {self.best_top1:.2f} %, checkpoint {self.folder.best}")
+            self.log.tell(
+                f"{counted(count, 'image')} could not be read and left out; each rank's log names those it met"
+            )
+        if self.best_score > -math.inf:
+            self.log.tell(f"best {self.task.score_kinds[0].show(self.best_score)}, checkpoint {self.folder.best}")
         return scores
 
-    def _create_step(self) -> TrainStep:
-        config = self.config
-        self.schedule = create_schedule(config, self.steps_per_epoch, self.images_per_step)
-        self.is_sharded = config.optimizer.shard_state and self.ranks.count > 1
-        step = create_train_step(config, self.net, self.schedule, self.ranks)
-        self.optimizer, self.ema, self.loss_scale = step.optimizer, step.ema, step.loss_scale
-        return step
+    def _load(self, checkpoint: Checkpoint) -> None:
+        """Makes the run what it was when `checkpoint` was saved."""
+        self.state.load(checkpoint)
+        self.step = self.first_step = checkpoint.progress["step"]
+        losses = checkpoint.progress.get("losses", [])
+        self.losses = [step if isinstance(step, list) else [step] for step in losses]  # numbers, where there is one
+        evaluated = [e["step"] for e in self.folder.read_metrics() if e["kind"] == "eval" and e["step"] <= self.step]
+        best = self.keeper.find_best(self.step)
+        if best is not None:
+            self.best_step, self.best_score = best.progress["step"], best.progress["best_score"]
+            self.best_tie = best.progress.get("best_tie", math.inf)  # unknown: an equal score does not replace it
+        else:  # whatever it was is lost: these weights may be the best that are left
+            evaluated = [step for step in evaluated if step < self.step]
+        self.evaluated_step = max(evaluated, default=0)
+        if _is_same_file(checkpoint.path, self.folder.last):
+            self.keeper.last_step = self.step
+        if checkpoint.progress["steps_per_epoch"] != self.steps_per_epoch:
+            raise UserError(
+                f"{checkpoint.path} is of a run with {checkpoint.progress['steps_per_epoch']} steps an epoch, this one "
+                f"has {self.steps_per_epoch}: the data, the number of devices or limit_batches changed"
+            )
+
+    def _open_folder(self) -> None:
+        if self.folder.stamp() != self.stamp:
+            raise TemporaryError(
+                f"another process was still training into {self.folder.path} when this one started; start again"
+            )
+        description = dump_config(self.config), describe_environment(current_device())
+        if self.resumed_from is None:
+            self.folder.start(*description, self.overwrite)
+        else:
+            self.lines += self.keeper.return_to(self.step)
+            self.folder.go_on(self.step, self.evaluated_step, *description)
+
+    def _open_log(self) -> None:
+        self.log = RunLog(
+            self.folder,
+            self.total_steps,
+            self.steps_per_epoch,
+            self.images_per_step,
+            self.task.loss_names,
+            self.task.score_kinds,
+            self.config.train.tensorboard,
+            self.ranks.is_first,
+        )
+        self.log.losses = list(self.losses)
+        self.skipped = SkippedImages(
+            self.train_batches,
+            self.eval_batches,
+            exchange=self.exchange,
+            tell=self.log.tell if self.ranks.is_first else tell_line,
+        )
+        for line in self.lines:
+            self.log.tell(line)
+        self.log.tell(
+            f"{self.task.describe()}, {sum(p.size for p in self.net.trainable_params()):,} trainable parameters; "
+            f"{counted(self.epochs, 'epoch')} of {counted(self.steps_per_epoch, 'step')} of "
+            f"{counted(self.images_per_step, 'image')}, learning rate "
+            f"{self.schedule.lr:.3g}"
+        )
 
     def _steps_of_epoch(self, progress: Progress, stop: StopRequest) -> Iterator[None]:
         """Trains to the end of the epoch; yields after each step.
@@ -236,42 +250,43 @@ class Training:
             Stopped: one of the processes was asked to end, and the run has been saved.
         """
         epoch, first = divmod(self.step, self.steps_per_epoch)
-        accumulate, log_every = self.config.train.accumulate, self.config.train.log_every
         self.step_cell.set_train()
-        profiler, done = None, 0
-        with closing(self.train_loader.epoch(epoch, first)) as batches:
-            for _ in range(first, self.steps_per_epoch):
-                if self.profile and done == 1:  # the first step compiles
-                    profiler = ms.Profiler(output_path=str(self.folder.profile))
-                losses, waited = [], 0.0
-                for _ in range(accumulate):
-                    since = time.perf_counter()
-                    images, targets = next(batches)
-                    waited += time.perf_counter() - since
-                    batch = ms.Tensor.from_numpy(images), ms.Tensor.from_numpy(targets)  # not copied: used up below
-                    if self._compile("training_step", self.step_cell, *batch):
-                        waited = 0.0  # the clock starts anew
-                    losses.append(float(self.step_cell(*batch).asnumpy()))
-                self.step, done = self.step + 1, done + 1
-                told = self.exchange.gather([sum(losses) / accumulate, stop.signal or 0])
-                loss = float(told[:, 0].mean())
-                self._check_finite(loss)
-                self.log.add_step(loss, waited)
-                progress.advance(self.images_per_step, f"epoch {epoch + 1}/{self.epochs}, loss {loss:.3f}")
+        with closing(self.train_batches.epoch(epoch, first)) as batches:
+            for number in range(first, self.steps_per_epoch):
+                self.profile.before_step(is_first=number == first)
+                losses, waited = self._step(batches)
+                self.step += 1
+                told = self.exchange.gather([*losses, stop.signal or 0])
+                losses = told[:, :-1].mean(axis=0).tolist()
+                self._check_finite(sum(losses))
+                self.log.add_step(losses, waited)
+                progress.advance(self.images_per_step, f"epoch {epoch + 1}/{self.epochs}, loss {sum(losses):.3f}")
                 is_last = self.step % self.steps_per_epoch == 0
-                if profiler is not None and (done == 1 + PROFILED_STEPS or is_last):
-                    profiler.analyse()
-                    profiler, self.profile = None, False
-                    self.log.tell(f"profile of {done - 1} steps in {self.folder.profile}")
-                if self.step % log_every == 0 or is_last:
-                    skipped = None if self.loss_scale is None else int(self.loss_scale.skipped.asnumpy())
+                if line := self.profile.after_step(is_last):
+                    self.log.tell(line)
+                if self.step % self.config.train.log_every == 0 or is_last:
+                    loss_scale = self.step_cell.loss_scale
+                    skipped = None if loss_scale is None else int(loss_scale.skipped.asnumpy())
                     self.log.steps(self.step, self.schedule.at(self.step - 1), skipped, progress.on_terminal)
-                asked = stop.signal if self.ranks.count == 1 else int(told[:, 1].max())
+                asked = stop.signal if self.ranks.count == 1 else int(told[:, -1].max())
                 if asked:
                     self._stop(signal.Signals(asked))
                 yield
 
-    def _compile(self, name: str, cell: nn.Cell, *inputs: ms.Tensor) -> bool:
+    def _step(self, batches: Iterator[tuple[np.ndarray, ...]]) -> tuple[np.ndarray, float]:
+        """Trains on the micro-batches of a step; returns its mean losses, and the seconds it waited for data."""
+        losses, waited = [], 0.0
+        for _ in range(self.config.train.accumulate):
+            since = time.perf_counter()
+            arrays = next(batches)
+            waited += time.perf_counter() - since
+            batch = [Tensor.from_numpy(array) for array in arrays]  # not copied: used up below
+            if self._compile("training_step", self.step_cell, *batch):
+                waited = 0.0  # the clock starts anew
+            losses.append(self.step_cell(*batch).asnumpy().astype(np.float64))
+        return sum(losses) / len(losses), waited
+
+    def _compile(self, name: str, cell: nn.Cell, *inputs: Tensor) -> bool:
         """Whether that was still to be done."""
         line = self.cache.compile(name, cell, *inputs)
         if line is not None:
@@ -284,7 +299,7 @@ class Training:
         if not math.isfinite(loss):
             self._diverged(f"the loss is {loss} {where}", self.step - 1)
         self.keeper.confirm()
-        if self.loss_scale is not None and self.loss_scale.is_exhausted():
+        if self.step_cell.loss_scale is not None and self.step_cell.loss_scale.is_exhausted():
             self._diverged(f"the gradients are not finite {where}, even with the lowest loss scale")
 
     def _diverged(self, problem: str, found_at: int | None = None) -> NoReturn:
@@ -298,12 +313,39 @@ class Training:
             UserError: always; names the last checkpoint that is good.
         """
         self.keeper.withdraw()
-        advice = "lower optimizer.lr, lengthen schedule.warmup_epochs or set optimizer.clip_norm."
+        advice = LOSS_ADVICE
         if self.resumed_from is not None and found_at == self.first_step:
             advice += f" The weights of {self.resumed_from} give it already: resume from an earlier checkpoint"
         elif self.keeper.last_step is not None:
             advice += f" The last checkpoint before it is {self.folder.last}, of step {self.keeper.last_step}"
         raise UserError(f"{problem}; {advice}")
+
+    def _stop(self, number: signal.Signals) -> NoReturn:
+        self._save()
+        self.skipped.name()
+        self.log.tell(
+            f"stopped by {number.name} after step {self.step}; {self.folder.last} holds it: go on with --resume"
+        )
+        raise Stopped(number)
+
+    def _save(self) -> None:
+        """Saves the step, unless it is there already.
+
+        Raises:
+            UserError: its weights or the optimizer's state are not finite, or it cannot be written.
+        """
+        if self.keeper.last_step == self.step:
+            return
+        self.state.check_same(self.step)
+        if which := self.state.find_not_finite():
+            self._diverged(f"after step {self.step} the weights or the optimizer's state are not finite ({which})")
+        more = {"steps_per_epoch": self.steps_per_epoch, "losses": self.log.losses, "config": asdict(self.config)}
+        self.keeper.save_last(self.state.weights(), self.state.to_save(), {**self._progress(), **more})
+
+    def _progress(self) -> dict:
+        best = {"best_score": self.best_score, "best_tie": self.best_tie}
+        best = {name: value for name, value in best.items() if math.isfinite(value)}
+        return {"step": self.step, "epoch": self.step / self.steps_per_epoch, **best}
 
     def _evaluation_is_due(self) -> bool:
         epoch, rest = divmod(self.step, self.steps_per_epoch)
@@ -311,24 +353,36 @@ class Training:
             return False
         return self.step != self.evaluated_step
 
+    def _epochs_since_best(self) -> int:
+        return (self.evaluated_step - self.best_step) // self.steps_per_epoch
+
+    def _is_exhausted(self) -> bool:
+        """Whether the best score is as old as `train.patience` says, at the end of an epoch."""
+        patience = self.config.train.patience
+        return patience is not None and not self.step % self.steps_per_epoch and self._epochs_since_best() >= patience
+
     def _evaluate(self, stop: StopRequest) -> Scores:
         """Evaluates the weights and their moving average; keeps the better ones if they are the best so far.
 
         The step has been saved before, because a stop could not save it here: the network may have the averages as its
         weights.
         """
-        self._agree_on_statistics()
-        self._compile("evaluation", self.net.set_train(False), evaluation_input(self.config, self.card))
+        ema = self.step_cell.ema
+        self.state.agree_on_statistics()
+        inputs = map(Tensor.from_numpy, self.task.example_inputs(self.config.train.batch_size))
+        self._compile("evaluation", self.predictions.set_train(False), *inputs)
         since, scores = time.perf_counter(), {}
-        for name in ("raw",) if self.ema is None else ("raw", "ema"):
-            with self.ema.applied() if name == "ema" else nullcontext():
+        for name in ("raw",) if ema is None else ("raw", "ema"):
+            with ema.applied() if name == "ema" else nullcontext():
                 try:
-                    scores[name] = self._evaluate_once(f"evaluate {name}" if self.ema else "evaluate", stop)
+                    scores[name] = self._evaluate_once(f"evaluate {name}" if ema else "evaluate", stop)
                 except NotFiniteError as error:
                     self._diverged(f"{error} (after step {self.step})", self.step)
-                if scores[name].top1 > self.best_top1:
-                    self.best_top1 = scores[name].top1
-                    self.keeper.save_best(self.net.get_parameters(), {**self._progress(), "weights": name})
+                found = scores[name].deciding, scores[name].tie_breaker
+                if found > (self.best_score, self.best_tie):
+                    self.best_score, self.best_tie = found
+                    self.best_step = self.step
+                    self.keeper.save_best(self.state.weights(), {**self._progress(), "weights": name})
         seconds = time.perf_counter() - since
         self.log.evaluation(self.step, scores["raw"], scores.get("ema"), seconds)
         self.log.restart_clock()
@@ -343,137 +397,10 @@ class Training:
             if asked:
                 self._stop(signal.Signals(asked))
 
-        limit = self.config.limit_batches
-        total = min(len(self.eval_loader), limit or len(self.eval_loader)) * self.config.train.batch_size
+        limit, scorer = self.config.limit_batches, self.task.create_scorer()
+        total = min(len(self.eval_batches), limit or len(self.eval_batches)) * self.config.train.batch_size
         with Progress(title, total, shown=self.ranks.is_first) as progress:
-            return evaluate(self.net, self.eval_loader, progress, limit, self.exchange.gather, stop_if_asked)
-
-    def _agree_on_statistics(self) -> None:
-        """Batch norms that are not synchronised saw different images on each rank; those of rank 0 count."""
-        state = [*self.net.get_parameters(), *(self.ema.averages if self.ema else ())]
-        if statistics := [p for p in state if p.name.endswith(("moving_mean", "moving_variance"))]:
-            self.exchange.agree(statistics)
-
-    def _stop(self, number: signal.Signals) -> None:
-        self._save_last()
-        self.skipped.name()
-        self.log.tell(
-            f"stopped by {number.name} after step {self.step}; {self.folder.last} holds it: go on with --resume"
-        )
-        raise Stopped(number)
-
-    def _progress(self) -> dict:
-        return {"step": self.step, "epoch": self.step / self.steps_per_epoch, "best_top1": self.best_top1}
-
-    def _save_last(self) -> None:
-        """Saves the step, unless it is there already.
-
-        Raises:
-            UserError: its weights or the optimizer's state are not finite, or it cannot be written.
-        """
-        if self.keeper.last_step == self.step:
-            return
-        self._check_state()
-        progress = {
-            **self._progress(),
-            "steps_per_epoch": self.steps_per_epoch,
-            "losses": self.log.losses,
-            "config": asdict(self.config),
-        }
-        state = self._state(with_moments=not self.is_sharded)
-        if self.is_sharded:
-            state += gather_moments(self.optimizer, self.exchange)
-        self.keeper.save_last(self.net.get_parameters(), state, progress)
-
-    def _check_state(self) -> None:
-        """Raises UserError, on every rank, unless all that would be saved is finite, and the weights are the same."""
-        parameters = [*self.net.get_parameters(), *self._state()]
-        names = [p.name for p in parameters if not np.isfinite(p.asnumpy()).all()]
-        of_the_rank = () if self.config.model.batch_norm == "synchronized" else ("moving_mean", "moving_variance")
-        check_same_weights(
-            self.exchange, [p for p in self.net.get_parameters() if not p.name.endswith(of_the_rank)], self.step
-        )
-        if self.exchange.gather([len(names)]).any():
-            which = (
-                f"{names[0]} and {len(names) - 1} more" if len(names) > 1 else (names or ["another rank's state"])[0]
-            )
-            self._diverged(f"after step {self.step} the weights or the optimizer's state are not finite ({which})")
-
-    def _state(self, with_moments: bool = True) -> list[ms.Parameter]:
-        """What training needs besides the weights. Sums of gradients are empty after a step."""
-        left_out = {p.name for p in self.net.get_parameters()}
-        if not with_moments:
-            left_out |= {p.name for p in (*self.optimizer.moment1, *self.optimizer.moment2)}
-        return [p for p in self.step_cell.get_parameters() if p.name not in left_out and "accumulated" not in p.name]
-
-    def _checkpoint_to_resume(self, resume: str) -> tuple[Checkpoint | None, list[str]]:
-        if resume == "never":
-            return None, []
-        if resume == "auto":
-            anew = f"--resume: there is no checkpoint in {self.folder.checkpoints} to go on from, training starts anew"
-            return find_resumable(self.folder) or (None, [anew])
-        if not Path(resume).exists():
-            raise UserError(f"--resume: checkpoint {resume} does not exist")
-        return read_checkpoint(resume), []
-
-    def _check_changes(self, checkpoint: Checkpoint, allow_changes: bool) -> list[str]:
-        """What is allowed to differ, as a line for the log; raises UserError where it is not allowed."""
-        before = checkpoint.progress.get("config")  # best.ckpt has none, and is refused for what else it lacks
-        changes = [] if before is None else changed_keys(before, self.config)
-        changes = [change for change in changes if change.partition(":")[0] not in FREE_KEYS]
-        if changes and not allow_changes:
-            raise UserError(
-                f"the configuration differs from that of {checkpoint.path} ({'; '.join(changes)}): change it back, "
-                "or give --allow_changes to go on with the new one"
-            )
-        return [f"changed: {'; '.join(changes)}"] if changes else []
-
-    def _check_network(self, checkpoint: Checkpoint) -> None:
-        """Raises UserError unless the checkpoint is of this run's network and for labels of the same names."""
-        there, here, path = checkpoint.card, self.card, checkpoint.path
-        if there is None:
-            raise UserError(
-                f"{path} was not saved by a run of this project and cannot be resumed from; start from its weights "
-                "with --init_from"
-            )
-        if differences := network_differences(there.model, there.arguments, here.model, here.arguments):
-            raise UserError(
-                f"{path} holds another network than the configuration describes ({'; '.join(differences)}): change "
-                "it back, or train the other network in a run of its own"
-            )
-        new, gone = unknown_labels(there.classes, here.classes), unknown_labels(here.classes, there.classes)
-        if new or gone:
-            what = [
-                f"{count_of(labels)} {how} ({named(labels)})"
-                for labels, how in ((new, "new"), (gone, "gone"))
-                if labels
-            ]
-            raise UserError(
-                f"the data has other labels than {path} was trained for: {' and '.join(what)}; resume with the data of "
-                "the run, or train a new run on this data that starts from it with --init_from"
-            )
-
-    def _load(self, checkpoint: Checkpoint) -> None:
-        load_weights(self.net, checkpoint)
-        if self.is_sharded:
-            drop_other_moments(checkpoint, self.optimizer)
-        load_state(self._state(), checkpoint)
-        self.step = self.first_step = checkpoint.progress["step"]
-        self.losses = checkpoint.progress.get("losses", [])
-        evaluated = [e["step"] for e in self.folder.read_metrics() if e["kind"] == "eval" and e["step"] <= self.step]
-        best = self.keeper.find_best(self.step)
-        if best is not None:
-            self.best_top1 = best.progress["best_top1"]
-        else:  # whatever it was is lost: these weights may be the best that are left
-            evaluated = [step for step in evaluated if step < self.step]
-        self.evaluated_step = max(evaluated, default=0)
-        if _is_same_file(checkpoint.path, self.folder.last):
-            self.keeper.last_step = self.step
-        if checkpoint.progress["steps_per_epoch"] != self.steps_per_epoch:
-            raise UserError(
-                f"{checkpoint.path} is of a run with {checkpoint.progress['steps_per_epoch']} steps an epoch, this one "
-                f"has {self.steps_per_epoch}: the data, the number of devices or limit_batches changed"
-            )
+            return evaluate(self.predictions, self.eval_batches, scorer, self.exchange, progress, limit, stop_if_asked)
 
 
 def _is_same_file(one: Path, other: Path) -> bool:

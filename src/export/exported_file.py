@@ -1,6 +1,5 @@
 """Exported files and the sidecar `<file>.json` that describes each: names, description, running them."""
 
-import difflib
 import hashlib
 import os
 import re
@@ -17,9 +16,8 @@ from ..errors import UserError, shown, writing_error
 from ..files.json_file import from_json
 from ..memory import check_fits
 from ..weights.model_card import ModelCard
-from .onnx_cells import load_onnx
-
-ENDINGS = {"MINDIR": ".mindir", "AIR": ".air", "ONNX": ".onnx"}
+from .file_names import ENDINGS, sidecar_of
+from .onnx_session import load_onnx
 
 LOGITS, FEATURE_MAPS = "logits", "feature maps"
 """What a file can compute."""
@@ -90,18 +88,18 @@ class Sidecar:
         card = ModelCard.from_dict(values.get("model") if isinstance(values, dict) else None, where)
         try:
             takes_pixels = _takes_pixels(values)
-            shape, size = _value(values, "input", "shape"), list(card.image_size)
+            shape, size = value_of(values, "input", "shape"), list(card.image_size)
             expected = [*size, card.in_channels] if takes_pixels else [card.in_channels, *size]
-            if not isinstance(shape, list) or not _is_equal(shape[1:], expected):
+            if not isinstance(shape, list) or not is_equal(shape[1:], expected):
                 raise UserError(f"input.shape: expected [batch, {', '.join(map(str, expected))}], got {shown(shape)}")
             return Sidecar(
                 card,
                 shape[0],
                 takes_pixels,
-                _value(values, "precision"),
-                _value(values, "output", "content"),
-                _value(values, "encryption"),
-                _value(values, "sha256"),
+                value_of(values, "precision"),
+                value_of(values, "output", "content"),
+                value_of(values, "encryption"),
+                value_of(values, "sha256"),
             )
         except UserError as error:
             raise UserError(f"{where}: its description of the network cannot be used: {error}") from error
@@ -112,20 +110,25 @@ _INPUTS = {True: ["NHWC", "uint8", False], False: ["NCHW", "float32", True]}
 
 
 def _takes_pixels(values: dict[str, Any]) -> bool:
-    found = [_value(values, "input", name) for name in ("layout", "dtype", "normalized")]
+    found = [value_of(values, "input", name) for name in ("layout", "dtype", "normalized")]
     for takes_pixels, expected in _INPUTS.items():
-        if _is_equal(found, expected):
+        if is_equal(found, expected):
             return takes_pixels
     expected = " or ".join(str(expected) for expected in _INPUTS.values())
     raise UserError(f"layout, dtype and normalized of the input: expected {expected}, got {shown(found)}")
 
 
-def _is_equal(found: list[Any], expected: list[Any]) -> bool:
-    """By kind too: in Python False is 0, and 1.0 is 1."""
+def is_equal(found: list[Any], expected: list[Any]) -> bool:
+    """Whether values are equal, in kind too: in Python False is 0, and 1.0 is 1."""
     return found == expected and list(map(type, found)) == list(map(type, expected))
 
 
-def _value(values: dict[str, Any], *names: str) -> Any:
+def value_of(values: dict[str, Any], *names: str) -> Any:
+    """What stands under `names` in a description.
+
+    Raises:
+        UserError: one of them is missing.
+    """
     for depth, name in enumerate(names):
         if not isinstance(values, dict) or name not in values:
             raise UserError(f"expected {'.'.join(names[: depth + 1])}, which is missing")
@@ -139,24 +142,6 @@ def _is_batch_size(value: Any) -> bool:
 
 def _is_sha256(value: Any) -> bool:
     return isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value) is not None
-
-
-def ending_of(file_format: str) -> str:
-    """How the names of files of this format end.
-
-    Raises:
-        UserError: no such format; the nearest is named.
-    """
-    if file_format not in ENDINGS:
-        near = difflib.get_close_matches(file_format.upper(), ENDINGS, n=1)
-        advice = f"did you mean {near[0]}?" if near else "known: " + ", ".join(ENDINGS)
-        raise UserError(f"unknown file format {file_format!r}; {advice}")
-    return ENDINGS[file_format]
-
-
-def sidecar_of(path: Path) -> Path:
-    """The name of a file's description."""
-    return Path(f"{path}.json")
 
 
 def sha256_of(path: Path) -> str:
@@ -183,8 +168,25 @@ def read_key(path: str | Path) -> bytes:
     return key
 
 
+def check_key(path: Path, encryption: str | None, key: bytes | None) -> None:
+    """Raises UserError where the key of a file is missing, or there is one for a file that needs none."""
+    if encryption is not None and key is None:
+        raise UserError(f"{path} is encrypted: add --decrypt_key_file FILE with the key it was exported with")
+    if encryption is None and key is not None:
+        raise UserError(f"{path} is not encrypted: leave --decrypt_key_file out")
+
+
 def read_sidecar(path: str | Path) -> Sidecar:
-    """Reads the description of an exported file and makes sure that it is this file's.
+    """Reads the description of an exported classifier and makes sure that it is this file's.
+
+    Raises:
+        UserError: as `read_description` does, or its values cannot be used.
+    """
+    return Sidecar.from_dict(read_description(path), str(sidecar_of(Path(path))))
+
+
+def read_description(path: str | Path) -> dict[str, Any]:
+    """Reads the JSON beside an exported file and makes sure that it is this file's.
 
     Raises:
         UserError: the file or its sidecar is missing, cannot be read or is damaged, or they are not of one export.
@@ -211,16 +213,20 @@ def read_sidecar(path: str | Path) -> Sidecar:
         values = from_json(content.decode("utf-8-sig"))
     except ValueError as error:
         raise UserError(f"{where} is damaged or was not written by export.py ({error}); export again") from error
-    sidecar = Sidecar.from_dict(values, str(where))
-    if sidecar.sha256 != sha256:
+    if not isinstance(values, dict) or not _is_sha256(values.get("sha256")):
+        raise UserError(
+            f"{where}: its description of the network cannot be used: sha256: expected 64 digits of 0-9 and a-f, got "
+            f"{shown(values.get('sha256') if isinstance(values, dict) else values)}"
+        )
+    if values["sha256"] != sha256:
         raise UserError(f"{path} is damaged, or not the file that {where.name} describes; export again")
-    return sidecar
+    return values
 
 
-def load_exported(path: str | Path, key: bytes | None = None) -> Callable[[np.ndarray], Any]:
+def load_exported(path: str | Path, key: bytes | None = None) -> Callable[..., Any]:
     """An exported file as a function of a batch of what its input is, which returns its logits (B, K) float32.
 
-    A file of feature maps returns them all, a tuple of (B, C, H, W) float32.
+    A file of feature maps returns them all, a tuple of (B, C, H, W) float32; a detector takes and gives several arrays.
 
     Args:
         path: the file, with the ending of its format.
@@ -242,8 +248,8 @@ def load_exported(path: str | Path, key: bytes | None = None) -> Callable[[np.nd
         reason = "that is not encrypted" if key is None else "encrypted with this key"
         raise UserError(f"{path} is not a MINDIR file {reason} that MindSpore {ms.__version__} can load") from error
 
-    def run(batch: np.ndarray) -> Any:
-        outputs = cell(Tensor(batch))
+    def run(*inputs: np.ndarray) -> Any:
+        outputs = cell(*map(Tensor, inputs))
         return tuple(map(Tensor.asnumpy, outputs)) if isinstance(outputs, tuple) else outputs.asnumpy()
 
     return run

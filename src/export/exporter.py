@@ -9,7 +9,7 @@ import os
 import re
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,26 +22,18 @@ from mindspore import Tensor, nn
 from ..compilation.mixed_precision import store_half
 from ..data.transforms import normalize
 from ..devices.device import current_device
-from ..engine.batch_memory import check_batch_fits
-from ..engine.evaluation import softmax
 from ..errors import UserError, writing_error
 from ..files.json_file import to_json
 from ..files.output_file import check_name
-from ..layers.cpu_form import native_forms
+from ..layers.cpu_operators import native_operators
 from ..models.feature_extractor import FeatureExtractor
 from ..models.pixel_input import PixelInput
+from ..tasks.batch_memory import check_batch_fits
+from ..tasks.classification_scores import softmax
+from ..weights.described_network import create_network
 from ..weights.model_card import ModelCard
-from .exported_file import (
-    ENCRYPTION,
-    FEATURE_MAPS,
-    LARGEST_BATCH,
-    LOGITS,
-    PRECISIONS,
-    ending_of,
-    load_exported,
-    sha256_of,
-    sidecar_of,
-)
+from .exported_file import ENCRYPTION, FEATURE_MAPS, LARGEST_BATCH, LOGITS, PRECISIONS, load_exported, sha256_of
+from .file_names import ending_of, sidecar_of
 from .onnx_cells import build_onnx, check_onnx
 
 TOLERANCES = {
@@ -110,6 +102,23 @@ class Export:
     num_bytes: int
     comparison: Comparison | None
 
+    def describe(self, form: Form) -> list[str]:
+        """What was written as `form`, as lines for the user."""
+        batch = "any batch size" if form.batch_size is None else f"batch size {form.batch_size}"
+        lines = [
+            f"wrote {self.path} ({self.num_bytes / 1e6:.1f} MB, {form.precision}, {batch})",
+            f"wrote {sidecar_of(self.path)} (labels, input, preprocessing)",
+        ]
+        if self.comparison is None:
+            return [*lines, "not compared with the network: MindSpore cannot load AIR files back"]
+        sizes = " and ".join(map(str, self.comparison.batch_sizes))
+        return [
+            *lines,
+            f"largest difference from the network ({self.comparison.measure}): "
+            f"{self.comparison.largest_difference:.1e} at batch size {sizes} (allowed: {self.comparison.allowed:.0e}; "
+            f"{self.comparison.runtime})",
+        ]
+
 
 def check_form(form: Form, output: Path) -> None:
     """Refuses, before any work is done, a file that cannot be written here.
@@ -174,19 +183,19 @@ class Exporter:
         check_form(form, output)
         check_batch_fits(self.card, form.batch_size or max(COMPARED_BATCH_SIZES))
         try:
-            with _staging_folder(output) as staging:
+            with staging_folder(output) as staging:
                 file = staging / output.name
                 if form.file_format == "ONNX":
                     self._write_onnx(file, form)
                 else:
                     net = self._assemble(form)
-                    with native_forms(net):
-                        _write_with_mindspore(net, self._input(form), file, form)
+                    with native_operators(net):
+                        write_with_mindspore(net, [self._input(form)], file, form)
                 comparison = None if form.file_format == "AIR" else self._compare(file, form)
                 num_bytes = sum(path.stat().st_size for path in staging.rglob("*") if path.is_file())
                 description = {"file": output.name, "sha256": sha256_of(file), **self._describe(form, comparison)}
                 sidecar_of(file).write_text(to_json(description), encoding="utf-8")
-                _publish(file, output)
+                publish(file, output)
         except OSError as error:
             message = f"cannot write {output}: {error.strerror or error}; nothing was exported"
             raise writing_error(message, error) from error
@@ -199,7 +208,7 @@ class Exporter:
         """The graph of a file: in its precision, from its input, to its output."""
         net = self.net
         if form.precision == "float16":
-            net = self.card.create_network()
+            net = create_network(self.card)
             for target, source in zip(net.get_parameters(), self.net.get_parameters(), strict=True):
                 target.set_data(source)
             store_half(net)
@@ -255,7 +264,7 @@ class Exporter:
         """What the float32 network computes of the images of `_draw_images`; once for all forms."""
         key = (batch_size, form.stages)
         if key not in self._expected:
-            with _eagerly():  # nothing to compile for each batch size
+            with eagerly():  # nothing to compile for each batch size
                 outputs = self._maps_or_logits(self.net, form)(Tensor(self._draw_images(batch_size)[1]))
             outputs = outputs if isinstance(outputs, tuple) else (outputs,)
             self._expected[key] = [output.asnumpy() for output in outputs]
@@ -313,7 +322,8 @@ def _difference(got: np.ndarray, expected: np.ndarray, form: Form) -> float:
 
 
 @contextmanager
-def _eagerly() -> Iterator[None]:
+def eagerly() -> Iterator[None]:
+    """Networks called inside are not compiled."""
     mode = ms.get_context("mode")
     ms.set_context(mode=ms.PYNATIVE_MODE)
     try:
@@ -323,14 +333,14 @@ def _eagerly() -> Iterator[None]:
 
 
 @contextmanager
-def _staging_folder(output: Path) -> Iterator[Path]:
+def staging_folder(output: Path) -> Iterator[Path]:
     """A temporary folder in the nearest existing folder above `output`, so that renaming is all that remains."""
     above = next(folder for folder in output.absolute().parents if folder.exists())
     with tempfile.TemporaryDirectory(prefix=".export-", dir=above) as staging:
         yield Path(staging)
 
 
-def _write_with_mindspore(net: nn.Cell, images: Tensor, file: Path, form: Form) -> None:
+def write_with_mindspore(net: nn.Cell, inputs: Sequence[Tensor], file: Path, form: Form) -> None:
     """Exports to `file`; weights of more than 1 GB come into the folder <stem>_variables beside it."""
     encryption = {} if form.key is None else {"enc_key": form.key, "enc_mode": ENCRYPTION}
     # MindSpore refuses spaces and letters beyond ASCII anywhere in the path. In the working directory, whatever else it
@@ -339,14 +349,14 @@ def _write_with_mindspore(net: nn.Cell, images: Tensor, file: Path, form: Form) 
     before = os.getcwd()
     os.chdir(file.parent)
     try:
-        ms.export(net, images, file_name=name + file.suffix, file_format=form.file_format, **encryption)
+        ms.export(net, *inputs, file_name=name + file.suffix, file_format=form.file_format, **encryption)
     finally:
         os.chdir(before)
     split = file.with_name(f"{name}_graph{file.suffix}")
     os.replace(split if split.exists() else file.with_name(name + file.suffix), file)
 
 
-def _publish(file: Path, output: Path) -> None:
+def publish(file: Path, output: Path) -> None:
     """Renames everything beside `file` into the folder of `output`: folders of weights, `file`, then its sidecar."""
     last = [file, sidecar_of(file)]
     usual = stat.S_IMODE(last[1].stat().st_mode)

@@ -18,6 +18,7 @@ import numpy as np
 from ..errors import UserError
 
 OPSET, IR_VERSION = 17, 8
+INPUT_NAME, LOGITS_NAME = "images", "logits"
 
 
 def import_extra(name: str) -> ModuleType:
@@ -167,10 +168,24 @@ class Value:
         names = self.graph.nodes("Split", [self], parts, axis=-1)
         return [Value(self.graph, name, shape, self.dtype) for name in names]
 
-    def concat(self, *others: "Value") -> "Value":
-        """Joined over the last axis."""
-        width = sum(value.shape[-1] for value in (self, *others))
-        return self.node("Concat", *others, shape=(*self.shape[:-1], width), axis=-1)
+    def concat(self, *others: "Value", axis: int = -1) -> "Value":
+        """Joined over `axis`, by default the last."""
+        shape = list(self.shape)
+        shape[axis] = sum(value.shape[axis] for value in (self, *others))
+        return self.node("Concat", *others, shape=shape, axis=axis)
+
+    def repeat_as(self, other: "Value") -> "Value":
+        """Repeated over the first two axes, where it has 1 or as many as `other`, to as many as `other`."""
+        (name,) = self.graph.nodes("Shape", [other], start=0, end=2)
+        sides = Value(self.graph, name, (2,), np.int64)
+        sides = sides.concat(self.graph.constant(np.ones(len(self.shape) - 2, np.int64)))
+        return self.node("Expand", sides, shape=(*other.shape[:2], *self.shape[2:]))
+
+    def take(self, axis: int, places: np.ndarray, name: str) -> "Value":
+        """The entries at `places` (n,) int64 of `axis`; `name` is of that constant."""
+        shape = list(self.shape)
+        shape[axis] = len(places)
+        return self.node("Gather", self.graph.constant(places, name), shape=shape, axis=axis)
 
     def pad(self, axis: int, before: int = 0, after: int = 0) -> "Value":
         """Zeros at the ends of `axis`."""
@@ -197,3 +212,9 @@ class Value:
         shape = (self.shape[0], weight.shape[0], *sides)
         window = {"kernel_shape": [kernel_size] * 2, "strides": [stride] * 2, "pads": [padding] * 4}
         return self.node("Conv", weight, *bias, shape=shape, group=group, **window)
+
+    def conv_transposed(self, weight: "Value", *bias: "Value", stride: int) -> "Value":
+        """A transposed convolution whose square windows (C, C', stride, stride) touch: (B, C, H, W) -> (B, C', ...)."""
+        shape = (self.shape[0], weight.shape[1], *(stride * side for side in self.shape[2:]))
+        window = {"kernel_shape": [stride] * 2, "strides": [stride] * 2}
+        return self.node("ConvTranspose", weight, *bias, shape=shape, **window)

@@ -1,4 +1,4 @@
-"""Files that a command is asked to write."""
+"""Files and folders that a command is asked to write."""
 
 import os
 from pathlib import Path
@@ -22,6 +22,22 @@ def check_output_file(path: str | Path, ending: str = "") -> None:
     folder = target_of(path).parent
     if not os.path.isdir(folder) or not os.access(folder, os.W_OK):
         raise UserError(f"cannot write {path}: {folder} is not a folder that can be written")
+
+
+def check_output_folder(path: str | Path, action: str = "write into") -> None:
+    """Refuses, before the work is done, a folder that files could not be written into. It need not be there.
+
+    Args:
+        path: of the folder.
+        action: for messages.
+
+    Raises:
+        UserError: there is a file, or nothing can be written.
+    """
+    path = Path(path)
+    above = next(folder for folder in (path.absolute(), *path.absolute().parents) if folder.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK):
+        raise UserError(f"cannot {action} {path}: {above} is not a folder that can be written")
 
 
 def check_name(path: Path) -> None:

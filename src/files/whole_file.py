@@ -1,33 +1,62 @@
 """Files that appear whole or not at all."""
 
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from ..errors import UserError, writing_error
 
 
-def write_whole(path: str | Path, content: str | bytes) -> None:
-    """Writes `content`, text as UTF-8, beside `path`, waits until it is on the disk, and renames it.
+@contextmanager
+def whole_file(path: str | Path) -> Iterator[BinaryIO]:
+    """A new file beside `path`, open for writing, that takes its place at the end, once it is on the disk.
 
-    A link stays one: what it leads to is written.
+    A link stays one: what it leads to is replaced. The new file has a name of its own that begins with a dot; it is
+    removed where the block is left by an exception.
 
     Raises:
-        UserError: the file cannot be written; an older one at `path` is intact.
+        OSError: it cannot be written; an older file at `path` is intact.
+        UserError: as `target_of` does.
     """
     target = target_of(path)
     beside = target.with_name(f".{target.name}.{os.getpid()}")
     try:
         with beside.open("wb") as file:
-            file.write(content.encode("utf-8") if isinstance(content, str) else content)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(beside, target)
-    except OSError as error:
-        raise writing_error(f"cannot write {path}: {error.strerror}", error) from error
+        _sync_folder(target.parent)
     finally:
         with suppress(OSError):
             beside.unlink()
+
+
+def write_whole(path: str | Path, content: str | bytes) -> None:
+    """Writes `content`, text as UTF-8, as a `whole_file`.
+
+    Raises:
+        UserError: the file cannot be written; an older one at `path` is intact.
+    """
+    try:
+        with whole_file(path) as file:
+            file.write(content.encode("utf-8") if isinstance(content, str) else content)
+    except OSError as error:
+        raise writing_error(f"cannot write {path}: {error.strerror}", error) from error
+
+
+def make_folder(path: str | Path) -> None:
+    """Makes a folder and those above it, where they are missing.
+
+    Raises:
+        UserError: it cannot be made.
+    """
+    try:
+        Path(path).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise writing_error(f"cannot make the folder {path}: {error.strerror}", error) from error
 
 
 def target_of(path: str | Path) -> Path:
@@ -43,3 +72,13 @@ def target_of(path: str | Path) -> Path:
     if os.path.islink(target):
         raise UserError(f"cannot write {path}: its link leads in a circle; give another name")
     return target
+
+
+def _sync_folder(folder: Path) -> None:
+    """Makes names given in `folder` outlive a power failure, where the file system can."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

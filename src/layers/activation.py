@@ -4,7 +4,7 @@ import math
 
 from mindspore import nn, ops
 
-from .custom_gradient import OwnDerivative
+from .custom_gradient import CustomGradient
 
 
 class GELU(nn.Cell):
@@ -17,10 +17,10 @@ class GELU(nn.Cell):
         super().__init__()
         self.share = GaussianShare()
         self.value_and_share = ValueAndShare()
-        self.has_own_derivative = True
+        self.has_custom_gradient = True
 
     def construct(self, x):
-        return self.value_and_share(x)[0] if self.has_own_derivative else x * self.share(x)
+        return self.value_and_share(x)[0] if self.has_custom_gradient else x * self.share(x)
 
 
 class GaussianShare(nn.Cell):
@@ -34,7 +34,7 @@ class GaussianShare(nn.Cell):
         return self.erf(x * math.sqrt(0.5)) * 0.5 + 0.5
 
 
-class ValueAndShare(OwnDerivative):
+class ValueAndShare(CustomGradient):
     """x -> x * Phi(x), and Phi(x), which the derivative Phi(x) + x * phi(x) needs again.
 
     MindSpore's derivative of `ops.Erf` is a graph of a dozen operators, one of which (PowTensorScalar) is documented

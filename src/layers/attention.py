@@ -32,22 +32,33 @@ class ScaledDotProductAttention(nn.Cell):
         self.softmax = ops.Softmax(axis=-1)
         self.attn_drop = Dropout(attn_drop_rate)
         self.transpose = ops.Transpose()
+        self.widen_queries, self.widen_keys = ops.Concat(axis=3), ops.Concat(axis=2)
 
     def split_heads(self, x, order):
         """(B, L, h * d) -> (B, L, h, d), permuted by `order`."""
         length, dim = x.shape[1:]
         return self.transpose(x.reshape(-1, length, self.num_heads, dim // self.num_heads), order)
 
+    def repeat(self, factor, like):
+        """(1, h, m, n) -> (B, h, m, n)."""
+        return ops.tile(factor, (like.shape[0], 1, 1, 1)).astype(like.dtype)
+
     def construct(self, q, k, v, bias=None):
-        """q (B, L, h * d), k (B, S, h * d), v (B, S, h * e), bias (1, h, L, S) or None -> (B, L, h * e)."""
+        """q (B, L, h * d), k (B, S, h * d), v (B, S, h * e), bias or None -> (B, L, h * e).
+
+        A bias is (1, h, L, S), or of low rank r: (1, h, L, r) and (1, h, r, S), whose product it is.
+        """
         q = q * self.scale
         if self.is_flash:  # its own factor is 1: documents disagree on whether that would be on the bias too
             return ops.flash_attention_score(q, k, v, self.num_heads, bias)
         q = self.split_heads(q, (0, 2, 1, 3))  # B h L d
         k = self.split_heads(k, (0, 2, 3, 1))  # B h d S
         v = self.split_heads(v, (0, 2, 1, 3))  # B h S e
+        if isinstance(bias, tuple):
+            q = self.widen_queries((q, self.repeat(bias[0], q)))  # B h L d+r
+            k = self.widen_keys((k, self.repeat(bias[1], k)))  # B h d+r S
         scores = self.scores(q, k)  # B h L S
-        if bias is not None:
+        if bias is not None and not isinstance(bias, tuple):
             scores = scores + bias
         # The softmax over a single key is 1. Besides, MindSpore 2.10 in PyNative mode on CPU gives wrong gradients for
         # every softmax of the process once it has differentiated one over an axis of size 1.

@@ -3,10 +3,10 @@
 from mindspore import dtype as mstype
 from mindspore import ops
 
-from .custom_gradient import OwnDerivative
+from .custom_gradient import CustomGradient
 
 
-class AddBias(OwnDerivative):
+class AddBias(CustomGradient):
     """x + bias, (R, dim) and (dim,) -> (R, dim).
 
     In the type of x; the bias' gradient has the type of the bias. It is a sum over rows, for which `ops.BiasAddGrad`,

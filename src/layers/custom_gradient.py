@@ -5,7 +5,7 @@ from mindspore import nn
 TYPE_FLAGS = ("fp16", "bf16", "fp32")
 
 
-class OwnDerivative(nn.Cell):
+class CustomGradient(nn.Cell):
     """A Cell with a `bprop`. It computes in the types of its inputs, whatever `to_float` says of it and outer cells.
 
     Otherwise MindSpore would convert a parameter on its way in, and not convert its gradient back on its way out.

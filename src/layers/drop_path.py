@@ -27,7 +27,7 @@ class DropPath(RandomMask):
         self.slice, self.reshape = ops.Slice(), ops.Reshape()
 
     def read_masks(self, masks: Parameter, index: int) -> None:
-        """From now on the mask is row `index` of `masks` (layers, rows), see `src.layers.step_masks`."""
+        """Makes the mask row `index` of `masks` (layers, rows), see `src.layers.step_masks`."""
         object.__setattr__(self, "masks", masks)  # not as a parameter of this layer
         self.index = index
 

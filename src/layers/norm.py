@@ -5,13 +5,14 @@ from mindspore import Tensor, nn, ops
 from mindspore import dtype as mstype
 from mindspore.communication import GlobalComm, get_group_size
 
-from .cpu_form import HasCpuForm
-from .custom_gradient import OwnDerivative
+from ..rule import BatchNormMode, names_of
+from .cpu_operators import HasCpuOperators
+from .custom_gradient import CustomGradient
 
 EPSILON = 1e-5
 
 
-class LayerNorm(nn.LayerNorm, HasCpuForm):
+class LayerNorm(nn.LayerNorm, HasCpuOperators):
     """Layer normalisation over the last axis, epsilon = 1e-5, (..., dim) -> (..., dim).
 
     Args:
@@ -25,14 +26,14 @@ class LayerNorm(nn.LayerNorm, HasCpuForm):
         self.reshape = ops.Reshape()
 
     def construct(self, x):
-        if not self.has_cpu_form:
+        if not self.uses_cpu_operators:
             return super().construct(x)
         rows = self.reshape(x, (-1, self.dim)).astype(mstype.float32)
         rows = self.normalize_rows(rows, self.gamma, self.beta)[0]
         return self.reshape(rows, (-1, *x.shape[1:]))
 
 
-class NormalizeRows(OwnDerivative):
+class NormalizeRows(CustomGradient):
     """Layer normalisation by operators that are fast on CPU.
 
     MindSpore's kernels of LayerNorm, and of sums and products of a matrix with a column or row, are slow there; a
@@ -60,7 +61,7 @@ class NormalizeRows(OwnDerivative):
         return self.add_bias(centered * factors, beta), mean, scale
 
     def bprop(self, x, gamma, beta, out, dout):
-        """With n the normalised rows and g = dout * gamma: scale * (g - mean of g - n * mean of g * n)."""
+        """The derivative: scale * (g - mean of g - n * mean of g * n), with n the normalised rows, g = dout * gamma."""
         _, mean, scale = out
         dy = dout[0]
         normalized = (x - self.matmul(mean, self.ones)) * self.matmul(scale, self.ones)
@@ -72,7 +73,7 @@ class NormalizeRows(OwnDerivative):
         return dx, self.sum(product, 0), self.sum(dy, 0)
 
 
-BATCH_NORM_MODES = ("train", "synchronized", "eval", "frozen")
+BATCH_NORM_MODES = names_of(BatchNormMode)
 
 
 class BatchNorm2d(nn.BatchNorm2d):
@@ -102,7 +103,7 @@ class BatchNorm2d(nn.BatchNorm2d):
             self.beta.requires_grad = False
 
     def freeze_statistics(self) -> None:
-        """From now on normalises with the running statistics, which then never change; before the first compilation."""
+        """Makes it normalise with the running statistics, which then never change; before the first compilation."""
         self.use_batch_statistics, self.is_synchronized = False, False
 
     def construct(self, x):

@@ -1,4 +1,4 @@
-"""Learned position tables at another input size, resized on the host in NumPy when weights are loaded.
+"""Learned position tables at another input size, resized on the host in NumPy; in the graph: `resized_pos`.
 
 The interpolation is PyTorch's `interpolate(mode="bicubic", align_corners=False, antialias=False)`, with which such
 tables are usually resized: Keys' cubic kernel with a = -0.75, half-pixel centres, the edge repeated. It keeps constants
@@ -28,7 +28,7 @@ def resize_grid(table: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         raise ValueError(f"expected a table (h, w, C) and a size (H, W) of at least 1, got {table.shape} and {size}")
     if table.shape[:2] == tuple(size):
         return table.astype(np.float32)
-    rows, columns = (_cubic_matrix(old, new) for old, new in zip(table.shape[:2], size, strict=True))
+    rows, columns = (cubic_matrix(old, new) for old, new in zip(table.shape[:2], size, strict=True))
     return np.einsum("Hh,hwc,Ww->HWc", rows, table.astype(np.float64), columns, optimize=True).astype(np.float32)
 
 
@@ -92,7 +92,7 @@ def resize_relative_pos(
     return over_keys.reshape(-1, queries, heads).transpose(2, 1, 0)[None].copy()
 
 
-def _cubic_matrix(old: int, new: int) -> np.ndarray:
+def cubic_matrix(old: int, new: int) -> np.ndarray:
     """(new, old): row i weighs the old entries for new entry i; every row sums to 1."""
     # In float32 as in PyTorch: an exact centre moves large tables by 1e-5 away from what the authors' code gives.
     scale = np.float32(old) / np.float32(new)

@@ -45,7 +45,7 @@ class RandomMask(nn.Cell):
         self.threshold = round(rate * 2**32) - 2**31  # of 2^32 values from -2^31 on
 
     def mask(self, x, columns):
-        """For x (rows, ...), (rows, columns): 0 with probability `rate`, else 1 / (1 - rate).
+        """The mask of x (rows, ...), (rows, columns): 0 with probability `rate`, else 1 / (1 - rate).
 
         Each image has the same number of rows.
 

@@ -5,69 +5,40 @@ must fulfil together, such as heads that divide a width, the constructors check.
 """
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any
 
+from ..config.known_names import sentence
 from ..errors import UserError, nearest, shown
 from ..layers.norm import BATCH_NORM_MODES
+from ..rule import IMAGE_SIDE, NUM_CHANNELS, NUM_CLASSES, Rule, choice, either, is_number, list_of, whole
 from .catalogue import get_variant
 from .t2t_blocks import BLOCK_TYPES
 from .t2t_tokens import TOKENS_TYPES
 
 
-class Rule(NamedTuple):
-    """What an argument may be.
-
-    Attributes:
-        expected: in words, for messages.
-        holds: whether a value is such.
-    """
-
-    expected: str
-    holds: Callable[[Any], bool]
-
-
-def _whole(low: int, high: int) -> Rule:
-    return Rule(f"a whole number from {low} to {high}", lambda v: type(v) is int and low <= v <= high)
-
-
-def _choice(choices: Sequence[str]) -> Rule:
-    return Rule(f"one of {', '.join(choices)}", lambda value: isinstance(value, str) and value in choices)
-
-
-def _list(of: Rule, shortest: int, longest: int) -> Rule:
-    count = f"{shortest}" if shortest == longest else f"{shortest} to {longest}"
-    return Rule(
-        f"a list of {count} entries, each {of.expected}",
-        lambda v: isinstance(v, list | tuple) and shortest <= len(v) <= longest and all(map(of.holds, v)),
-    )
-
-
-def _either(*rules: Rule) -> Rule:
-    return Rule(" or ".join(rule.expected for rule in rules), lambda value: any(rule.holds(value) for rule in rules))
-
-
 def _number(expected: str, fits: Callable[[float], bool]) -> Rule:
     """`fits` is written with comparisons, so that NaN fails."""
-    return Rule(expected, lambda v: isinstance(v, int | float) and not isinstance(v, bool) and fits(v))
+    return Rule(expected, lambda value: is_number(value) and fits(value))
 
 
 _FLAG = Rule("true or false", lambda value: isinstance(value, bool))
 _NONE = Rule("null", lambda value: value is None)
 _RATE = _number("a number of at least 0 and below 1", lambda value: 0 <= value < 1)
 _RATIO = _number("a number above 0 and at most 64", lambda value: 0 < value <= 64)
-_WIDTH = _HEADS = _whole(1, 65536)
-_BLOCKS = _whole(1, 1000)
-_PIXELS = _whole(1, 1024)
-_SIDE = _whole(1, 16384)
+_WIDTH = _HEADS = whole(1, 65536)
+_BLOCKS = whole(1, 1000)
+_PIXELS = whole(1, 1024)
+
+_IMAGE = Rule(
+    "one side, or height and width, in pixels from 1 to 16384",
+    lambda value: IMAGE_SIDE.holds(value) or list_of(IMAGE_SIDE, 2, 2).holds(value),
+)
 
 RULES: dict[str, Rule] = {
-    "image_size": Rule(
-        "one side, or height and width, in pixels from 1 to 16384",
-        lambda value: _SIDE.holds(value) or _list(_SIDE, 2, 2).holds(value),
-    ),
-    "in_channels": _whole(1, 1024),
-    "num_classes": _whole(0, 1_000_000),
+    "image_size": _IMAGE,
+    "in_channels": NUM_CHANNELS,
+    "num_classes": NUM_CLASSES,
     "patch_size": _PIXELS,
     "inner_stride": _PIXELS,
     "depth": _BLOCKS,
@@ -75,22 +46,24 @@ RULES: dict[str, Rule] = {
     "inner_num_heads": _HEADS,
     "outer_dim": _WIDTH,
     "outer_num_heads": _HEADS,
-    "inner_blocks": _either(_NONE, _list(_BLOCKS, 0, 1000)),
-    "depths": _list(_BLOCKS, 4, 4),
-    "inner_dims": _list(_WIDTH, 4, 4),
-    "inner_heads": _list(_HEADS, 4, 4),
-    "outer_dims": _list(_WIDTH, 4, 4),
-    "outer_heads": _list(_HEADS, 4, 4),
-    "sr_ratios": _list(_whole(1, 1024), 4, 4),
-    "batch_norm": _choice(BATCH_NORM_MODES),
-    "tokens_type": _choice(TOKENS_TYPES),
+    "inner_blocks": either(_NONE, list_of(_BLOCKS, 0, 1000)),
+    "depths": list_of(_BLOCKS, 4, 4),
+    "inner_dims": list_of(_WIDTH, 4, 4),
+    "inner_heads": list_of(_HEADS, 4, 4),
+    "outer_dims": list_of(_WIDTH, 4, 4),
+    "outer_heads": list_of(_HEADS, 4, 4),
+    "sr_ratios": list_of(whole(1, 1024), 4, 4),
+    "table_size": either(_NONE, _IMAGE),
+    "relative_pos": list_of(_FLAG, 4, 4),
+    "batch_norm": choice(BATCH_NORM_MODES),
+    "tokens_type": choice(TOKENS_TYPES),
     "token_dim": _WIDTH,
     "token_drop_rate": _RATE,
     "embed_dim": _WIDTH,
     "num_heads": _HEADS,
-    "block_type": _choice(BLOCK_TYPES),
+    "block_type": choice(BLOCK_TYPES),
     "growth_rate": _WIDTH,
-    "block_config": _list(_BLOCKS, 1, 12),
+    "block_config": list_of(_BLOCKS, 1, 12),
     "mlp_ratio": _RATIO,
     "qkv_bias": _FLAG,
     "se": _FLAG,
@@ -117,6 +90,7 @@ def check_arguments(name: str, arguments: Mapping[str, Any]) -> None:
         if not isinstance(argument, str):
             raise UserError(f"{name}: expected the names of arguments, got {shown(argument)}")
         if argument not in known:
-            raise UserError(f"{name} has no argument {shown(argument)}; {nearest(argument, known)}")
+            advice = sentence(argument) or nearest(argument, known)
+            raise UserError(f"{name} has no argument {shown(argument)}; {advice}")
         if not RULES[argument].holds(value):
             raise UserError(f"{name}: {argument}: expected {RULES[argument].expected}, got {shown(value)}")

@@ -88,7 +88,7 @@ def _num_tokens(arguments: Mapping[str, Any], stride: int) -> int:
 
 
 def _num_words(arguments: Mapping[str, Any]) -> int:
-    """Of a patch of TNT."""
+    """Words of a patch of TNT."""
     return (-(-arguments["patch_size"] // arguments["inner_stride"])) ** 2
 
 
@@ -99,7 +99,7 @@ def _num_inner(arguments: Mapping[str, Any]) -> int:
 
 
 def _stages(arguments: Mapping[str, Any]) -> list[tuple[int, int]]:
-    """Of PyramidTNT: sentences, and pairs of a query and a key in all heads, which its table of positions has too."""
+    """Sentences of each stage of PyramidTNT, and pairs of a query and a key in all heads, as many as its table has."""
     grids = stage_grids(to_sides(arguments["image_size"]))
     return [
         (prod(grid), heads * prod(grid) * prod(side // ratio for side in grid))

@@ -10,6 +10,7 @@ S keys after spatial reduction.
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from math import prod
 
 import numpy as np
 from mindspore import Parameter, nn, ops
@@ -26,6 +27,7 @@ from ..layers.linear import Linear
 from ..layers.mlp import Mlp
 from ..layers.norm import BATCH_NORM_MODES, BatchNorm2d, LayerNorm
 from ..layers.pos_embed import resize_pos_embed, resize_relative_pos
+from ..layers.resized_pos import ResizedPosEmbed, ResizedRelativePos
 from ..layers.squeeze_excitation import SqueezeExcitation
 from .variant import FeatureInfo, Variant
 
@@ -172,6 +174,9 @@ class Stage(nn.Cell):
         num_blocks: number of blocks.
         grid: (H_out, W_out) of the sentences.
         drop_path_rates: stochastic depth of each block.
+        table_grid: (H_out, W_out) that the learned bias is for, where it is not `grid`; it is brought to that in the
+            graph.
+        uses_relative_pos: with or without the bias, whose parameter is there in any case.
         The others: see `Block`.
     """
 
@@ -190,6 +195,8 @@ class Stage(nn.Cell):
         attn_drop_rate: float,
         drop_path_rates: Sequence[float],
         se: bool,
+        table_grid: tuple[int, int] | None = None,
+        uses_relative_pos: bool = True,
     ):
         super().__init__()
         num_inner = 2 if num_blocks > 6 else 1
@@ -213,14 +220,26 @@ class Stage(nn.Cell):
                 for index in range(num_blocks)
             ]
         )
-        num_keys = (grid[0] // sr_ratio) * (grid[1] // sr_ratio)
-        shape = (1, outer_num_heads, grid[0] * grid[1], num_keys)
+        table_grid = table_grid or grid
+        keys, table_keys = ((side // sr_ratio for side in of) for of in (grid, table_grid))
+        keys, table_keys = tuple(keys), tuple(table_keys)
+        shape = (1, outer_num_heads, prod(table_grid), prod(table_keys))
         self.relative_pos = Parameter(initializer(Normal(1.0), shape), name="relative_pos")
+        self.uses_relative_pos = uses_relative_pos
+        is_resized = uses_relative_pos and table_grid != grid
+        self.resize = ResizedRelativePos(table_grid, table_keys, grid, keys) if is_resized else None
 
     def construct(self, inner_tokens, outer_tokens):
+        relative_pos = self.bias()
         for block in self.blocks:
-            inner_tokens, outer_tokens = block(inner_tokens, outer_tokens, self.relative_pos)
+            inner_tokens, outer_tokens = block(inner_tokens, outer_tokens, relative_pos)
         return inner_tokens, outer_tokens
+
+    def bias(self):
+        """The learned bias of the attention, as `ScaledDotProductAttention` takes it."""
+        if not self.uses_relative_pos:
+            return None
+        return self.relative_pos if self.resize is None else self.resize(self.relative_pos)
 
 
 class Stem(nn.Cell):
@@ -340,6 +359,10 @@ class PyramidTNT(nn.Cell):
         mlp_ratio: hidden width of the MLPs as a multiple of their width.
         qkv_bias: add a bias to queries, keys and values.
         se: squeeze-and-excitation on the output of the outer MLP.
+        table_size: side or (height, width) of the images that the position tables are for, where it is not
+            `image_size`: the tables keep its size, so that weights of it load, and are brought to `image_size` in the
+            graph, as `table_resizers` does on the host.
+        relative_pos: for each stage whether its outer attention has the learned bias.
         batch_norm: 'train', 'eval' (running statistics also in training) or 'frozen' (neither statistics nor gain and
             bias change).
         drop_rate: dropout on the sentence position table, in MLPs and after attention.
@@ -368,6 +391,8 @@ class PyramidTNT(nn.Cell):
         mlp_ratio: float = 4.0,
         qkv_bias: bool = False,
         se: bool = False,
+        table_size: int | Sequence[int] | None = None,
+        relative_pos: Sequence[bool] = (True, True, True, True),
         batch_norm: str = "train",
         drop_rate: float = 0.0,
         attn_drop_rate: float = 0.0,
@@ -375,6 +400,9 @@ class PyramidTNT(nn.Cell):
     ):
         super().__init__()
         self.image_size = to_height_width(image_size, SIDE_MULTIPLE, "PyramidTNT")
+        if table_size is None:
+            table_size = self.image_size
+        self.table_size = to_height_width(table_size, SIDE_MULTIPLE, "PyramidTNT")
         if batch_norm not in BATCH_NORM_MODES:
             raise UserError(f"batch_norm: expected one of {', '.join(BATCH_NORM_MODES)}, got {batch_norm!r}")
         per_stage = {
@@ -384,6 +412,7 @@ class PyramidTNT(nn.Cell):
             "outer_dims": outer_dims,
             "outer_heads": outer_heads,
             "sr_ratios": sr_ratios,
+            "relative_pos": relative_pos,
         }
         for name, values in per_stage.items():
             if len(values) != 4:
@@ -392,18 +421,19 @@ class PyramidTNT(nn.Cell):
             if any(d % h for d, h in zip(dims, heads, strict=True)):
                 raise UserError(f"{kind}_dims: expected multiples of {kind}_heads {list(heads)}, got {list(dims)}")
 
-        grids = stage_grids(self.image_size)
-        for grid, ratio in zip(grids, sr_ratios, strict=True):
+        grids, table_grids = stage_grids(self.image_size), stage_grids(self.table_size)
+        for grid, ratio in zip((*grids, *table_grids), (*sr_ratios, *sr_ratios), strict=True):
             if grid[0] % ratio or grid[1] % ratio:
                 raise UserError(f"sr_ratios: {ratio} does not divide its stage's grid of {grid[0]} x {grid[1]} tokens")
-        self.grid_sizes = grids
+        self.grid_sizes, self.table_grids = grids, table_grids
         self.sr_ratios = tuple(sr_ratios)
         self.num_classes = num_classes
         self.feature_info = tuple(FeatureInfo(dim, STEM_STRIDE * 2**i) for i, dim in enumerate(outer_dims))
 
         self.patch_embed = Stem(in_channels, inner_dims[0], outer_dims[0], batch_norm)
         position = Normal(0.02)
-        num_patches = grids[0][0] * grids[0][1]
+        num_patches = table_grids[0][0] * table_grids[0][1]
+        self.resize_outer_pos = None if table_grids[0] == grids[0] else ResizedPosEmbed(table_grids[0], grids[0])
         self.outer_pos = Parameter(initializer(position, (1, num_patches, outer_dims[0])), name="outer_pos")
         self.inner_pos = Parameter(initializer(position, (1, NUM_WORDS, inner_dims[0])), name="inner_pos")
         self.pos_drop = Dropout(drop_rate)
@@ -424,6 +454,8 @@ class PyramidTNT(nn.Cell):
                     drop_rate=drop_rate,
                     attn_drop_rate=attn_drop_rate,
                     se=se,
+                    table_grid=table_grids[i],
+                    uses_relative_pos=relative_pos[i],
                 )
                 for i in range(4)
             ]
@@ -440,12 +472,12 @@ class PyramidTNT(nn.Cell):
         return {"outer_pos", "inner_pos"}
 
     def table_resizers(self, image_size: tuple[int, int]) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
-        """For each table whose size follows the image's, what makes one of this network's size of it.
+        """What makes a table of this network's size of each whose size follows the image's, by its name.
 
         Args:
             image_size: (height, width) in pixels that the tables at hand are for.
         """
-        old_grids, new_grids = stage_grids(image_size), self.grid_sizes
+        old_grids, new_grids = stage_grids(image_size), self.table_grids
         resizers = {"outer_pos": lambda table: resize_pos_embed(table, old_grids[0], new_grids[0], num_prefix_tokens=0)}
         for i, ratio in enumerate(self.sr_ratios):
             old_keys, new_keys = ((grid[0] // ratio, grid[1] // ratio) for grid in (old_grids[i], new_grids[i]))
@@ -462,7 +494,8 @@ class PyramidTNT(nn.Cell):
         """Sentences after each of the first `num_stages` stages, (B, N, D) each, before the final norm."""
         inner_tokens, outer_tokens = self.patch_embed(images)
         inner_tokens = inner_tokens + self.inner_pos
-        outer_tokens = outer_tokens + self.pos_drop(self.outer_pos)  # the authors drop entries of the table itself
+        outer_pos = self.outer_pos if self.resize_outer_pos is None else self.resize_outer_pos(self.outer_pos)
+        outer_tokens = outer_tokens + self.pos_drop(outer_pos)  # the authors drop entries of the table itself
         sentences = ()
         for i in range(num_stages):
             if i > 0:

@@ -17,7 +17,7 @@ OF_THE_DATA = {"num_classes", "image_size"}  # what is different there is matche
 def network_differences(
     model: str, arguments: Mapping[str, Any], other_model: str, other_arguments: Mapping[str, Any]
 ) -> list[str]:
-    """In what the function of one network differs from that of another; empty where nothing does.
+    """The arguments in which the function of one network differs from that of another.
 
     Args:
         model: variant, one of `list_models()`.

@@ -83,7 +83,7 @@ class _Backbone(nn.Cell):
         return {"cls_token"}
 
     def table_resizers(self, image_size: tuple[int, int]) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
-        """For each table whose size follows the image's, what makes one of this network's size of it.
+        """What makes a table of this network's size of each whose size follows the image's, by its name.
 
         Args:
             image_size: (height, width) in pixels that the tables at hand are for; sinusoids are computed anew.

@@ -268,7 +268,7 @@ class TNT(nn.Cell):
         return {"outer_pos", "inner_pos", "cls_token"}
 
     def table_resizers(self, image_size: tuple[int, int]) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
-        """For each table whose size follows the image's, what makes one of this network's size of it.
+        """What makes a table of this network's size of each whose size follows the image's, by its name.
 
         Args:
             image_size: (height, width) in pixels that the tables at hand are for.

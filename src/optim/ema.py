@@ -63,8 +63,8 @@ class Ema(nn.Cell):
             self._swap()
 
     def _swap(self) -> None:
-        """By `assign`, not `set_data`: after that a compiled step with a branch (accumulation, loss scaling) would go
-        on with a tensor of its own for parameters that only the branch uses, and `average` would stand still."""
+        """Swaps by `assign`, not `set_data`: after that a compiled step with a branch (accumulation, loss scale) would
+        go on with a tensor of its own for parameters that only the branch uses, and `average` would stand still."""
         for weight, average in zip(self.weights, self.averages, strict=True):
             value = weight.asnumpy().copy()
             ops.assign(weight, Tensor(average.asnumpy().copy()))

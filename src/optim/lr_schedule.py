@@ -1,6 +1,7 @@
-"""Learning rate of the authors' recipes, evaluated on the device."""
+"""Learning rates of the recipes, evaluated on the device."""
 
 import math
+from collections.abc import Sequence
 
 from mindspore import Tensor, nn, ops
 from mindspore import dtype as mstype
@@ -52,3 +53,49 @@ class WarmupCosine(nn.learning_rate_schedule.LearningRateSchedule):
             return self.warmup_lr + epoch * (self.lr - self.warmup_lr) / self.warmup_epochs
         progress = min(epoch / self.epochs, 1.0)
         return self.min_lr + 0.5 * (self.lr - self.min_lr) * (1.0 + math.cos(math.pi * progress))
+
+
+class WarmupSteps(nn.learning_rate_schedule.LearningRateSchedule):
+    """Linear warm-up over some steps from a thousandth of the rate, then a factor at the end of some epochs.
+
+    Source: mmdetection's schedule_1x.py (LinearLR and MultiStepLR of mmengine 0.10).
+
+    Args:
+        lr: learning rate after warm-up.
+        steps_per_epoch: optimizer steps of an epoch.
+        decay_epochs: rising.
+        decay_factor: at the end of each.
+        warmup_steps: 0 for none.
+    """
+
+    START = 0.001
+
+    def __init__(
+        self,
+        lr: float,
+        steps_per_epoch: int,
+        decay_epochs: Sequence[int],
+        decay_factor: float = 0.1,
+        warmup_steps: int = 0,
+    ):
+        super().__init__()
+        self.lr, self.decay_factor, self.warmup_steps = lr, decay_factor, warmup_steps
+        self.decay_steps = tuple(epoch * steps_per_epoch for epoch in decay_epochs)
+
+    def construct(self, global_step):
+        """Step number, int32 of shape (1,) -> learning rate, float32 of shape (1,)."""
+        step = global_step.astype(mstype.float32)
+        rate = ops.ones_like(step) * self.lr
+        for decay_step in self.decay_steps:
+            rate = ops.select(step >= decay_step, rate * self.decay_factor, rate)
+        if self.warmup_steps == 0:
+            return rate
+        share = ops.minimum(step / max(self.warmup_steps - 1, 1), ops.ones_like(step))
+        return rate * (self.START + (1.0 - self.START) * share)
+
+    def at(self, step: int) -> float:
+        """The same on the host, for the log."""
+        rate = self.lr * self.decay_factor ** sum(step >= decay_step for decay_step in self.decay_steps)
+        if self.warmup_steps == 0:
+            return rate
+        return rate * (self.START + (1.0 - self.START) * min(step / max(self.warmup_steps - 1, 1), 1.0))

@@ -5,17 +5,22 @@ docstring speaks, src/portability/by_hand.py may; nothing else makes a 'yes'. do
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import mindspore as ms
+import numpy as np
 from mindspore import Tensor
 
 from ..config import Config
-from ..engine.build import create_schedule, create_train_step, create_training_network
+from ..devices.device import set_up_device
+from ..engine.from_config import create_schedule, create_train_step
 from ..errors import UserError, nearest
+from ..tasks import create_task
+from ..tasks.task import Task
 from ..terminal.text_table import Table
-from ..weights.model_card import ModelCard
+from ..weights.checkpoint import read_checkpoint
 from .by_hand import TABLE
 from .docstrings import PLATFORMS, find_statement
 from .graph_operators import list_operators
@@ -103,40 +108,65 @@ class Audit:
         return Table(f"{self.subject}, MindSpore {ms.__version__}", ["Operator", "In", *self.targets, "Source"], rows)
 
 
-def audit(config: Config, card: ModelCard, targets: Sequence[str] = PLATFORMS) -> Audit:
-    """Looks at the network of `card` in evaluation, and at one step of its training as `config` has it.
+def audit(config: Config, task: Task, targets: Sequence[str] = PLATFORMS) -> Audit:
+    """Looks at the network of `task` in evaluation, and at one step of its training as `config` has it.
 
     A device must have been set up; nothing is trained, and weights do not matter.
 
     Args:
         config: of training: optimizer, precision, accumulation, moving average, clipping.
-        card: the network.
+        task: whose card is decided.
         targets: of Ascend, GPU, CPU.
 
     Raises:
         UserError: an unknown target, or a configuration that does not fit the network.
     """
     targets = check_targets(targets)  # before anything is compiled
-    graphs = {"inference": inference_operators(card), "training": training_operators(config, card)}
-    return audit_graphs(card.model, graphs, targets)
+    graphs = {"inference": inference_operators(task), "training": training_operators(config, task)}
+    return audit_graphs(task.card.model, graphs, targets)
 
 
-def inference_operators(card: ModelCard) -> Counter[str]:
-    """Operators of the network of `card` in evaluation, for any batch size, as the exporter sees them."""
-    images = Tensor(shape=[None, card.in_channels, *card.image_size], dtype=ms.float32)
-    return list_operators(card.create_network(), images)
+def audit_configuration(
+    config: Config, checkpoint: str | None, given: Mapping[str, Any], targets: Sequence[str] = PLATFORMS
+) -> Audit:
+    """Sets the device up and audits the network of a checkpoint, or that of a configuration, for which no data is read.
 
+    Args:
+        config: of the run.
+        checkpoint: file with the network; None for the configuration's.
+        given: what the command line says itself, see `card_of`.
+        targets: of Ascend, GPU, CPU.
 
-def training_operators(config: Config, card: ModelCard) -> Counter[str]:
-    """Operators of a whole training step on one device: derivatives, clipping, update, average, loss scale."""
-    batch_size = config.train.batch_size
-    images = Tensor(shape=[batch_size, card.in_channels, *card.image_size], dtype=ms.float32)
-    if config.data.mixup > 0 or config.data.cutmix > 0:
-        targets = Tensor(shape=[batch_size, len(card.classes)], dtype=ms.float32)
+    Raises:
+        UserError: the checkpoint cannot be read, and as `audit` does.
+    """
+    task = create_task(config)
+    if checkpoint is None:
+        task.open_without_data()
     else:
-        targets = Tensor(shape=[batch_size], dtype=ms.int32)
+        task = create_task(config, task.card_of(read_checkpoint(checkpoint), given))
+    set_up_device(config.device, config.seed, task.uses_convolution)
+    return audit(config, task, targets)
+
+
+def inference_operators(task: Task) -> Counter[str]:
+    """Operators of a task's predictions, for any batch size where one graph is, as the exporter sees them."""
+    cell = task.create_predictions(task.create_network(for_training=False)).set_train(False)
+    batch_size = None if task.takes_any_batch else 1
+    return list_operators(cell, *(_of_shape(batch_size, array) for array in task.example_inputs(1)))
+
+
+def training_operators(config: Config, task: Task) -> Counter[str]:
+    """Operators of a whole training step on one device: derivatives, clipping, update, average, loss scale."""
+    batch_size, net = config.train.batch_size, task.create_network(for_training=True)
     schedule = create_schedule(config, steps_per_epoch=100, images_per_step=batch_size * config.train.accumulate)
-    return list_operators(create_train_step(config, create_training_network(config, card), schedule), images, targets)
+    step = create_train_step(config, task.create_losses(net), net, schedule)
+    return list_operators(step, *(_of_shape(batch_size, array) for array in task.example_batch(1)))
+
+
+def _of_shape(batch_size: int | None, example: np.ndarray) -> Tensor:
+    """A tensor without values for a batch of any size, or of one, of which `example` has a row."""
+    return Tensor(shape=[batch_size, *example.shape[1:]], dtype=Tensor.from_numpy(example).dtype)
 
 
 def audit_graphs(subject: str, graphs: dict[str, Iterable[str]], targets: Sequence[str] = PLATFORMS) -> Audit:

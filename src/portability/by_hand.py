@@ -49,6 +49,7 @@ _WITH_KERNELS = (
     "Conv2DBackpropInput",
     "GatherDGradV2",
     "LayerNormGrad",
+    "LogSoftmaxGrad",
     "ReluGrad",
     "StridedSliceGrad",
     "TanhGrad",

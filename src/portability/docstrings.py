@@ -54,6 +54,6 @@ def _primitives(operator: str) -> list[type]:
 
 
 def _function_docstring(function: str) -> str:
-    """Of the function that `mindspore.ops` publishes, or else of the one that MindSpore uses itself."""
+    """The docstring of the function that `mindspore.ops` publishes, or else of the one that MindSpore uses itself."""
     found = (getattr(module, function, None) for module in _ops_modules())
     return next((item.__doc__ for item in found if callable(item) and item.__doc__), "")

@@ -7,7 +7,7 @@ from collections import Counter
 import mindspore as ms
 from mindspore import Tensor, nn
 
-from ..layers.cpu_form import native_forms
+from ..layers.cpu_operators import native_operators
 
 _CALL = "REF::"
 
@@ -44,7 +44,7 @@ def list_operators(cell: nn.Cell, *inputs: Tensor) -> Counter[str]:
     with tempfile.TemporaryDirectory(prefix="operators-") as folder:
         os.chdir(folder)
         try:
-            with native_forms(cell):
+            with native_operators(cell):
                 ms.export(cell, *inputs, file_name="graph", file_format="MINDIR", custom_func=read)
         finally:
             os.chdir(before)

@@ -1,4 +1,5 @@
-"""Predictions drawn on copies of the images: below each a panel with labels, bars and probabilities.
+"""Predictions drawn on copies of the images: below each a panel with labels, bars and probabilities, or what else is
+drawn.
 
 Copies are PNG files in a folder of their own. They lie in it as the images lie in the nearest folder above all of them,
 so that images of one name stay apart, and have names of their own, so that no image is ever written over. Where such a
@@ -7,18 +8,17 @@ name would be too long for a file, its end is replaced by a digest.
 
 import hashlib
 import os
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
 from ..data.read_image import read_image
-from ..errors import UserError
-from ..files.output_file import LONGEST_NAME
-from ..files.whole_file import write_whole
-from ..printable import printable
+from ..errors import UserError, printable
+from ..files.output_file import LONGEST_NAME, check_output_folder
+from ..files.whole_file import make_folder, write_whole
+from ..terminal.fonts import choose_font, find_fonts, shorten
 from .predictions import Prediction
 
 ENDING = ".prediction.png"
@@ -29,21 +29,13 @@ PANEL_WIDTH = 360
 """At least; a narrower image stands in the middle above."""
 
 _BACKGROUND, _TEXT, _TRACK, _FIRST, _OTHERS = "white", "#222222", "#e8ecf1", "#2a6fbb", "#9db8d6"
-_FONTS = (
-    "DejaVuSans.ttf",
-    "Arial.ttf",
-    "NotoSansCJK-Regular.ttc",
-    "wqy-zenhei.ttc",
-    "wqy-microhei.ttc",
-    "msyh.ttc",
-    "PingFang.ttc",
-    "Arial Unicode.ttf",
-)
-"""Looked for where the system keeps its fonts, for labels with letters that Pillow's own font lacks."""
 
 
 class Drawings:
     """Writes the copies.
+
+    Attributes:
+        fonts: of this computer.
 
     Args:
         folder: where to; made with the first copy.
@@ -55,29 +47,32 @@ class Drawings:
 
     def __init__(self, folder: str | Path, files: Sequence[Path]) -> None:
         self._names = _names(Path(folder), files)
-        self._fonts = find_fonts()
-        above = next(path for path in (Path(folder).absolute(), *Path(folder).absolute().parents) if path.exists())
-        if not above.is_dir() or not os.access(above, os.W_OK):
-            raise UserError(f"cannot draw into {folder}: {above} is not a folder that can be written")
+        self.fonts = find_fonts()
+        check_output_folder(folder, "draw into")
         images = {os.path.realpath(file) for file in files}
         for target in self._names.values():
             if os.path.realpath(target) in images:
                 raise UserError(f"{target} is one of the images and would be replaced; draw into another folder")
 
     def draw(self, prediction: Prediction) -> Path:
-        """Writes a copy, whole or not at all, and returns its name.
+        """Writes a copy with labels, as `write` does.
 
         Raises:
             UserError: it cannot be written, or the image not be read again.
         """
-        target = self._names[prediction.file]
-        picture = draw_prediction(read_image(prediction.file), prediction.top, self._fonts)
+        picture = draw_prediction(read_image(prediction.file), prediction.top, self.fonts)
+        return self.write(prediction.file, picture)
+
+    def write(self, file: Path, picture: Image.Image) -> Path:
+        """Writes `picture` as the copy of an image, whole or not at all, and returns its name.
+
+        Raises:
+            UserError: it cannot be written.
+        """
+        target = self._names[file]
         png = BytesIO()
         picture.save(png, "PNG")
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(f"cannot make folder {target.parent}: {error.strerror}") from error
+        make_folder(target.parent)
         write_whole(target, png.getvalue())
         return target
 
@@ -90,7 +85,7 @@ def draw_prediction(
     Args:
         image: RGB.
         top: labels and their probabilities.
-        fonts: to choose from, in whatever size. Letters that the best one lacks are drawn as boxes.
+        fonts: to choose from, in whatever size; see `choose_font`.
     """
     image = _fit(image)
     width = max(image.width, PANEL_WIDTH)
@@ -121,34 +116,6 @@ def _fit(image: Image.Image) -> Image.Image:
         return image.resize(tuple(size), Image.Resampling.LANCZOS, reducing_gap=3.0)
     factor = max(1, -(-SMALLEST // longest))
     return image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
-
-
-def shorten(text: str, font: ImageFont.FreeTypeFont, width: int) -> str:
-    """`text`, cut at its end where it is wider than `width` pixels."""
-    if font.getlength(text) <= width:
-        return text
-    while text and font.getlength(text + "…") > width:
-        text = text[:-1]
-    return text + "…"
-
-
-def find_fonts() -> list[ImageFont.FreeTypeFont]:
-    """Pillow's own font, then those of the usual ones that are on this computer."""
-    fonts = [ImageFont.load_default(16)]
-    for name in _FONTS:
-        with suppress(OSError):
-            fonts.append(ImageFont.truetype(name, 16))
-    return fonts
-
-
-def choose_font(fonts: Sequence[ImageFont.FreeTypeFont], text: str) -> ImageFont.FreeTypeFont:
-    """The first of those that have most of the letters of `text`."""
-    return max(fonts, key=lambda font: _count_letters(font, set(printable(text))))
-
-
-def _count_letters(font: ImageFont.FreeTypeFont, letters: Iterable[str]) -> int:
-    box = bytes(font.getmask("\U0010ffff"))  # no letter: what a font shows in place of those it lacks
-    return sum(bytes(font.getmask(letter)) != box for letter in letters)
 
 
 def _names(folder: Path, files: Sequence[Path]) -> dict[Path, Path]:

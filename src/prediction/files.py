@@ -1,27 +1,28 @@
 """Predictions as JSON and CSV files, which appear whole or not at all."""
 
-import csv
-import io
+import os
 from collections.abc import Iterable
 from typing import Any
 
+from ..errors import UserError
+from ..files.csv_file import csv_line, csv_text, write_csv
 from ..files.json_file import write_json
 from ..files.output_file import check_output_file
-from ..files.whole_file import write_whole
 from .predictions import Prediction, Skipped
 
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 
-
-def check_prediction_files(json: str | None, csv: str | None) -> None:
+def check_prediction_files(json: str | None, csv: str | None, coco_results: str | None = None) -> None:
     """Refuses, before the work is done, files that could not be written; None is for none.
 
     Raises:
-        UserError: another ending than .json or .csv, a folder, or in no folder that can be written.
+        UserError: another ending than .json or .csv, a folder, in no folder that can be written, or one file for two
+            contents.
     """
-    for path, ending in ((json, ".json"), (csv, ".csv")):
+    for path, ending in ((json, ".json"), (csv, ".csv"), (coco_results, ".json")):
         if path is not None:
             check_output_file(path, ending)
+    if json is not None and coco_results is not None and os.path.realpath(json) == os.path.realpath(coco_results):
+        raise UserError(f"--json and --coco_results are both {json}: give them different names")
 
 
 def to_dict(predictions: Iterable[Prediction], skipped: Iterable[Skipped]) -> dict[str, Any]:
@@ -43,21 +44,11 @@ def to_csv(predictions: Iterable[Prediction]) -> str:
 
     A file or label that a spreadsheet would take for a formula has an apostrophe before it (OWASP, "CSV injection").
     """
-    lines = [_line("file", "rank", "label", "probability")]
+    lines = [csv_line("file", "rank", "label", "probability")]
     for prediction in predictions:
         for rank, (label, share) in enumerate(prediction.top, start=1):
-            lines.append(_line(_as_text(str(prediction.file)), rank, _as_text(label), share))
+            lines.append(csv_line(csv_text(str(prediction.file)), rank, csv_text(label), share))
     return "".join(lines)
-
-
-def _line(*cells: Any) -> str:
-    text = io.StringIO()
-    csv.writer(text).writerow(cells)  # whose own line end makes it quote both characters of it in cells
-    return text.getvalue().removesuffix("\r\n") + "\n"
-
-
-def _as_text(cell: str) -> str:
-    return f"'{cell}" if cell.startswith(FORMULA_STARTS) else cell
 
 
 def write_predictions(json: str | None, csv: str | None, predictions: list[Prediction], skipped: list[Skipped]) -> None:
@@ -69,4 +60,4 @@ def write_predictions(json: str | None, csv: str | None, predictions: list[Predi
     if json is not None:
         write_json(json, to_dict(predictions, skipped))
     if csv is not None:
-        write_whole(csv, to_csv(predictions).encode("utf-8", "backslashreplace"))  # odd bytes of file names
+        write_csv(csv, to_csv(predictions))

@@ -1,4 +1,4 @@
-"""Labels for image files: finding them, reading them, running a network on them in batches of one size."""
+"""Labels for images: finding files, reading them, running a network on them in batches of one size."""
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -10,26 +10,28 @@ import numpy as np
 
 from ..data.loader import num_threads
 from ..data.parallel_map import ParallelMap
-from ..data.read_image import image_endings, read_image
+from ..data.read_image import InMemory, image_endings, read_image, to_rgb
 from ..data.transforms import EvalTransform
-from ..engine.evaluation import softmax
 from ..errors import UserError
-from .classifier import Classifier
+from ..tasks.classification_scores import softmax
+from .open_classifier import OpenClassifier
+
+NOT_FINITE = "the network's outputs are not finite: its weights are damaged or its training diverged"
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """The most probable labels of an image, with their probabilities, in falling order."""
+    """The most probable labels of an image, with their probabilities, in falling order; no file for one in memory."""
 
-    file: Path
+    file: Path | None
     top: list[tuple[str, float]]
 
 
 @dataclass(frozen=True)
 class Skipped:
-    """A file or folder without a prediction, and why."""
+    """A file or folder, or an image in memory, without a prediction, and why."""
 
-    file: Path
+    file: Path | None
     reason: str
 
 
@@ -76,19 +78,19 @@ def _images_below(folder: Path) -> tuple[list[Path], list[Skipped]]:
 
 
 def predict_images(
-    classifier: Classifier, files: Sequence[Path], *, batch_size: int, top_k: int, workers: int
+    classifier: OpenClassifier, images: Sequence[Path | InMemory], *, batch_size: int, top_k: int, workers: int
 ) -> Iterator[Prediction | Skipped]:
-    """The `top_k` most probable labels of every file, in batches that are padded to one size.
+    """The `top_k` most probable labels of every image, in batches that are padded to one size.
 
     Args:
         classifier: the network.
-        files: what to read.
+        images: files to read, and images in memory.
         batch_size: B.
         top_k: labels an image; all where there are fewer.
         workers: threads that read and transform.
 
     Yields:
-        A result for each file, batch by batch: the unreadable ones, then the others in their order.
+        A result for each image, batch by batch: the unreadable ones, then the others in their order.
 
     Raises:
         UserError: `top_k` below 1, channels that images do not have, or logits that are not finite.
@@ -102,23 +104,24 @@ def predict_images(
 
     prepare = transform.pixels if classifier.takes_pixels else transform
 
-    def load(file: Path) -> tuple[Path, np.ndarray | None, str]:
+    def load(image: Path | InMemory) -> tuple[Path | None, np.ndarray | None, str]:
+        file = image if isinstance(image, Path) else None
         try:
-            return file, prepare(read_image(file)), ""
+            return file, prepare(to_rgb(image) if file is None else read_image(file)), ""
         except UserError as error:
             return file, None, str(error)
 
-    loaded = ParallelMap(load, files, num_threads(workers), ahead=2 * batch_size)
+    loaded = ParallelMap(load, images, num_threads(workers), ahead=2 * batch_size)
     while chunk := list(islice(loaded, batch_size)):
         yield from (Skipped(file, reason) for file, image, reason in chunk if image is None)
         readable = [(file, image) for file, image, _ in chunk if image is not None]
         if not readable:
             continue
-        images = np.stack([image for _, image in readable])
-        images = np.pad(images, [(0, batch_size - len(images)), (0, 0), (0, 0), (0, 0)])
-        logits = classifier.run(images)[: len(readable)]
+        batch = np.stack([image for _, image in readable])
+        batch = np.pad(batch, [(0, batch_size - len(batch)), (0, 0), (0, 0), (0, 0)])
+        logits = classifier.run(batch)[: len(readable)]
         if not np.isfinite(logits).all():
-            raise UserError("the network's outputs are not finite: its weights are damaged or its training diverged")
+            raise UserError(NOT_FINITE)
         for (file, _), probabilities in zip(readable, softmax(logits), strict=True):
             order = np.argsort(-probabilities, kind="stable")[:top_k]
             yield Prediction(file, [(card.classes[index], float(probabilities[index])) for index in order])

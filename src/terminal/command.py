@@ -1,7 +1,7 @@
 """The frame of every root script: quiet framework, wrong input as one line, exit codes.
 
-Importing it has two effects, and it is the only module that has any: MindSpore's log is quieted, which works before
-MindSpore is imported only, and Ctrl-C ends a root script quietly while it is still importing.
+Importing it has an effect: Ctrl-C ends a root script quietly while it is still importing. That it is the first import
+of every root script also makes this package quiet MindSpore's log before MindSpore is imported.
 """
 
 import os
@@ -11,8 +11,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
-
-os.environ.setdefault("GLOG_v", "4")  # MindSpore repeats on stderr what it raises; must be set before its import
 
 
 def _end_at_once(number: int, frame: FrameType | None) -> None:
@@ -27,8 +25,13 @@ if _IS_ROOT_SCRIPT:
     for _number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(_number, _end_at_once)
 
-from ..errors import TemporaryError, UserError, show_warnings_in_one_line, writing_error  # noqa: E402
-from ..printable import printable  # noqa: E402
+from ..errors import (  # noqa: E402
+    TemporaryError,
+    UserError,
+    printable,
+    show_warnings_in_one_line,
+    writing_error,
+)
 from .progress import tell_line  # noqa: E402
 from .stop_request import NUMBERS, Stopped  # noqa: E402
 

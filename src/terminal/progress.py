@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from ..printable import printable
+from ..errors import printable
 from .progress_file import BarState, ProgressFile, read_progress
 
 

@@ -19,7 +19,7 @@ INTERVAL = 0.2
 
 @dataclass
 class BarState:
-    """Of one bar; the meaning is tqdm's.
+    """State of one bar, as tqdm means it.
 
     Attributes:
         desc: what is being done.

@@ -6,7 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from ..config.typed_value import PATH, PLAIN, is_path, is_plain, shortened, text_to_type
+from ..config.yaml_file import parse_yaml
 from ..errors import UserError
+
+LARGEST_SIDE = 16384
 
 
 class ScriptParser(argparse.ArgumentParser):
@@ -23,6 +26,19 @@ class ScriptParser(argparse.ArgumentParser):
         raise UserError(f"{self.prog}: {shortened(message, 300)}; see --help")
 
 
+def add_image_size(group: argparse._ActionsContainer, name: str, help: str, largest: int = LARGEST_SIDE) -> None:
+    """Adds an option of one or two numbers whose value is (height, width) in pixels, None where it is not given."""
+    group.add_argument(name, metavar="SIDE", type=whole_number(1, largest), nargs="+", action=_HeightWidth, help=help)
+
+
+class _HeightWidth(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, namespace: Any, values: Any, option: str | None = None) -> None:
+        if len(values) > 2:
+            got = " ".join(map(str, values))
+            raise UserError(f"{option}: expected a side, or height and width, in pixels, got {got}")
+        setattr(namespace, self.dest, (values[0], values[-1]))
+
+
 def whole_number(low: int, high: int) -> Callable[[str], int]:
     """The type of an option that takes a whole number from `low` to `high`."""
 
@@ -36,6 +52,18 @@ def whole_number(low: int, high: int) -> Callable[[str], int]:
         return number
 
     return read
+
+
+def mapping(text: str) -> dict[str, Any]:
+    """The type of an option that takes names and values in YAML."""
+    expected = f"expected something like '{{depth: 4, outer_dim: 96}}', got {shortened(text)!r}"
+    try:
+        value = parse_yaml(text, expected)
+    except UserError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    if not isinstance(value, dict):
+        raise argparse.ArgumentTypeError(expected)
+    return value
 
 
 def path(text: str) -> Path:

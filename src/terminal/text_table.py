@@ -1,6 +1,8 @@
 """A table for terminals and for Markdown."""
 
 import re
+import shutil
+import sys
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -61,6 +63,11 @@ class Table:
         return all(_NUMBER.fullmatch(row[column]) for row in self.rows)
 
     def _width(self, column: int) -> int:
-        """Of the widest cell, or of the widest word of the heading, which may break at spaces and hyphens."""
+        """Width of the widest cell, or of the widest word of the heading, which may break at spaces and hyphens."""
         words = re.findall(r"[^\s-]+-?", self.header[column])
         return max(len(text) for text in (*words, *(row[column] for row in self.rows)))
+
+
+def terminal_width() -> int | None:
+    """Columns of the terminal that is printed to; None where it is a file or a pipe."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None

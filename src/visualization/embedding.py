@@ -1,12 +1,11 @@
 """Class features of labelled images as points in the plane, by t-SNE or PCA."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from mindspore import Tensor, nn
 from PIL import Image
 
 from ..data.loader import Dataset
@@ -18,7 +17,7 @@ MOST_NAMED_CLASSES = 20
 
 
 class Thinned:
-    """At most `count` images of a data set, evenly spread over it, so that all classes are among them.
+    """A data set of at most `count` images of a data set, evenly spread over it, so that all classes are among them.
 
     Args:
         dataset: see `src.data`.
@@ -44,34 +43,6 @@ class Thinned:
 
     def fingerprint(self) -> str:
         return self._dataset.fingerprint()
-
-
-class ClassFeatures(nn.Cell):
-    """What a network's head is applied to: images (B, C, H, W) -> (B, D). The weights are shared."""
-
-    def __init__(self, net: nn.Cell):
-        super().__init__(auto_prefix=False)
-        self.net = net
-
-    def construct(self, images):
-        return self.net.forward_head(self.net.forward_features(images), pre_logits=True)
-
-
-def collect_features(
-    net: nn.Cell, batches: Iterable[tuple[np.ndarray, np.ndarray, int]]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Class features and labels of all images: (n, D), (n,).
-
-    Args:
-        net: a network of `create_model`, in evaluation mode.
-        batches: images, labels, and how many of them count, as `EvalLoader` yields them.
-    """
-    cell = ClassFeatures(net).set_train(False)
-    features, labels = [], []
-    for images, targets, num_valid in batches:
-        features.append(cell(Tensor(images)).asnumpy()[:num_valid])
-        labels.append(targets[:num_valid])
-    return np.concatenate(features), np.concatenate(labels)
 
 
 def embed(features: np.ndarray, method: str, seed: int) -> np.ndarray:

@@ -9,9 +9,8 @@ from PIL import Image
 from ..data.digits import Digits
 from ..data.read_image import read_image
 from ..data.transforms import EvalTransform
-from ..errors import UserError
+from ..errors import UserError, printable
 from ..prediction.predictions import Skipped, find_images
-from ..printable import printable
 from ..weights.model_card import ModelCard
 
 DIGITS = "digits"

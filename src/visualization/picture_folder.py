@@ -1,13 +1,12 @@
 """The folder that a command's pictures go to."""
 
 import io
-import os
 from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from ..errors import UserError
-from ..files.whole_file import write_whole
+from ..files.output_file import check_output_folder
+from ..files.whole_file import make_folder, write_whole
 
 
 class PictureFolder:
@@ -27,9 +26,7 @@ class PictureFolder:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self.count = 0
-        above = next(folder for folder in (self.path.absolute(), *self.path.absolute().parents) if folder.exists())
-        if not above.is_dir() or not os.access(above, os.W_OK):
-            raise UserError(f"cannot write pictures to {self.path}: {above} is not a folder that can be written")
+        check_output_folder(self.path, "write pictures to")
 
     def draw(self, name: str, figure: Figure) -> None:
         """Writes a figure as PNG.
@@ -48,9 +45,6 @@ class PictureFolder:
             UserError: it cannot be written.
         """
         path = self.path / name
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(f"cannot make the folder {path.parent}: {error.strerror}") from error
+        make_folder(path.parent)
         write_whole(path, content)
         self.count += 1

@@ -9,13 +9,13 @@ from ..config import Config
 from ..data.labels import match_labels
 from ..data.relabeled import Relabeled
 from ..devices.ranks import Ranks
-from ..engine.build import create_eval_loader, open_split
-from ..engine.evaluation import softmax
-from ..engine.trained_network import TrainedNetwork
-from ..errors import UserError
-from ..printable import printable
+from ..errors import UserError, printable
+from ..prediction.class_features import collect_features
+from ..tasks.classification import create_eval_loader, open_split
+from ..tasks.classification_scores import softmax
+from ..tasks.trained_network import TrainedNetwork
 from .attention_figures import draw_attention, draw_rollout, draw_words
-from .embedding import Thinned, collect_features, draw_embedding, embed
+from .embedding import Thinned, draw_embedding, embed
 from .feature_figures import choose_blocks, draw_features, principal_colors
 from .input_images import InputImage
 from .picture_folder import PictureFolder
@@ -35,7 +35,7 @@ def draw_images(
     block_numbers: Sequence[int] | None,
     checkpoint: Path,
 ) -> Report:
-    """For each image attention, rolled out attention, words and features; the position tables, and report.html.
+    """Draws attention, rolled out attention, words and features of each image, the position tables, and report.html.
 
     Args:
         trained: the network.
@@ -120,7 +120,7 @@ def draw_class_features(
         )
     thinned = Relabeled(Thinned(dataset, most_images), match.classes, match.outputs)
     loader = create_eval_loader(config, trained.card, thinned, Ranks())
-    features, labels = collect_features(trained.net, loader)
+    features, labels, _ = collect_features(trained.net, loader)
     title = f"{trained.card.model}: class features of {len(labels):,} validation images, {method}"
     points = embed(features, method, config.seed)
     folder.draw("embedding.png", draw_embedding(points, labels, match.classes, title))

@@ -43,7 +43,7 @@ def _side_by_side(maps: np.ndarray) -> np.ndarray:
 
 
 def draw_positions(tables: dict[str, np.ndarray], title: str) -> Figure:
-    """For each table one map a position, at the position's place: its similarity to all others, from -1 to 1."""
+    """Draws each table as one map a position, at its place: its similarity to all others, from -1 to 1."""
     figure = Figure(figsize=(6.5 * len(tables) + 0.8, 7), dpi=100, layout="constrained")
     FigureCanvasAgg(figure)
     figure.suptitle(title)

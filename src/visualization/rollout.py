@@ -17,7 +17,7 @@ from .taps import AttentionTaps, LayerTaps
 
 
 def rollout(blocks: Sequence[LayerTaps]) -> list[np.ndarray]:
-    """For each block the shares (B, L, L of the first block) of the tokens before the first block; rows sum to 1.
+    """The shares (B, L, L of the first block) of the tokens before the first block in each block's; rows sum to 1.
 
     Args:
         blocks: in the order in which they run; a transition without attention leaves the shares as they are.

@@ -5,21 +5,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from mindspore import nn
 
-from ..errors import UserError
+from ..data.imagenet import NUM_CLASSES, imagenet_labels
+from ..data.labels import named
+from ..errors import UserError, counted
+from ..files.text_lines import read_lines
 from ..models import get_variant, resolve_arguments
 from .author_names import LoadReport, load_reference_weights, reference_weights
-from .checkpoint import load_weights, read_checkpoint
+from .checkpoint import read_checkpoint
+from .described_network import check_card, create_network, describe_variant
+from .loading import load_weights
 from .model_card import ModelCard
 from .recognition import WITHOUT_TRACE, check_variant, choose_variant, recognise
 from .resize_weights import resize_weights
-from .timm_names import from_timm, is_timm
+from .timm_names import by_author_names
 from .torch_file import WeightFile, read_weights, write_safetensors
 
 _TOLD_BY_WEIGHTS = ("num_classes", "in_channels", "image_size", "se")
-_MAX_NAME = 200  # characters of an array's name
 
 
 @dataclass(frozen=True)
@@ -57,9 +60,10 @@ class Conversion:
             lines.append(f"left unread: {', '.join(file.ignored)}")
         arguments = "".join(f", {key} {value}" for key, value in card.arguments.items())
         lines.append(
-            f"{card.model}{arguments}: {len(card.classes)} classes, {card.in_channels} channels, "
+            f"{card.model}{arguments}: {counted(len(card.classes), 'class', 'classes')}, {card.in_channels} channels, "
             f"{card.image_size[0]} x {card.image_size[1]} pixels"
         )
+        lines.append(f"labels: {named(card.classes)}")
         kinds = [line.split()[0] for line in self.lines()]
         counts = [f"{kinds.count(kind)} {kind}" for kind in ("loaded", "renamed", "resized", "unused", "absent")]
         lines.append(", ".join(counts) + ", 0 missing, 0 unexpected")
@@ -114,46 +118,42 @@ def convert_file(
         image_size: (height, width) in pixels for which the network is built; `old_image_size` when None.
         old_image_size: (height, width) that the weights are for; that of a square grid when None.
         key: entry of the file that holds the weights; averaged ones are preferred when None.
-        classes: labels in the order of the logits; "0", "1", ... when None.
+        classes: labels in the order of the logits; when None, those of ImageNet-1k where there are 1,000 of them, and
+            "0", "1", ... otherwise.
 
     Raises:
         UserError: the file cannot be read, holds other weights than `model`'s, or not as many classes as `classes`.
     """
     file = read_weights(path, key)
     try:
-        _check_arrays(file.tensors)
-        weights, file_names, absent = dict(file.tensors), {name: name for name in file.tensors}, {}
-        if is_timm(weights):
-            weights, file_names = from_timm(weights)
-            table = weights.get("outer_pos")
-            if "outer_tokens" not in weights and table is not None and table.ndim == 3:
-                weights["outer_tokens"] = np.zeros((1, table.shape[1] - 1, table.shape[2]), np.float32)
-                absent["outer_tokens"] = "stays zero, nothing uses it; timm's files leave it out"
-
-        found = recognise({name: array.shape for name, array in weights.items()})
+        named = by_author_names(file.tensors)
+        found = recognise({name: array.shape for name, array in named.weights.items()})
         structure = _checked_structure(structure, model)
         if model == "auto":
             model = choose_variant(found)
         check_variant(model, structure, found)
         old_image_size = old_image_size or found.square_image_size(model, structure)
-        num_classes = found.num_classes or 1000  # a missing head is reported when the weights are loaded
+        num_classes = found.num_classes or NUM_CLASSES  # a missing head is reported when the weights are loaded
         if classes is not None and len(classes) != num_classes:
             raise UserError(f"the head has {num_classes} classes, but {len(classes)} names were given")
+        if classes is None:
+            are_imagenet = num_classes == NUM_CLASSES
+            classes = imagenet_labels() if are_imagenet else [str(number) for number in range(num_classes)]
         variant, arguments = get_variant(model), resolve_arguments(model, structure)
         without_trace = {key: arguments[key] for key in WITHOUT_TRACE if key in arguments}
-        card = ModelCard.of_variant(
+        card = describe_variant(
             model,
             ({"se": True} if found.se else {}) | structure | without_trace,
-            classes or [str(number) for number in range(num_classes)],
+            classes,
             image_size or old_image_size,
             found.in_channels or len(variant.mean),
         )
-        net = card.create_network()
-        weights, old_shapes = resize_weights(net, weights, old_image_size)
+        net = create_network(card)
+        weights, old_shapes = resize_weights(net, named.weights, old_image_size)
         loading = load_reference_weights(net, weights)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
-    return Conversion(net, card, file, file_names, old_shapes, absent, loading)
+    return Conversion(net, card, file, named.file_names, old_shapes, named.absent, loading)
 
 
 def write_reference_file(checkpoint: Path, output: Path) -> str:
@@ -166,9 +166,12 @@ def write_reference_file(checkpoint: Path, output: Path) -> str:
         UserError: the checkpoint cannot be read or does not say which network it holds, or `output` cannot be written.
     """
     content = read_checkpoint(checkpoint)
-    if content.card is None:
-        raise UserError(f"{checkpoint} does not say which network it holds; expected a checkpoint written here")
-    net = content.card.create_network()
+    if not isinstance(content.card, ModelCard):
+        raise UserError(
+            f"{checkpoint} does not say which network it holds, or it is a detector; expected a classifier saved here"
+        )
+    check_card(content.card, checkpoint)
+    net = create_network(content.card)
     load_weights(net, content)
     write_safetensors(output, reference_weights(net), {"format": "pt", "model": content.card.model})
     return content.card.model
@@ -180,23 +183,7 @@ def read_class_names(path: Path) -> list[str]:
     Raises:
         UserError: it cannot be read, is empty, or has an empty line.
     """
-    try:
-        names = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise UserError(f"{path}: expected a text file with one class name a line: {reason}") from error
-    if not names or "" in names:
-        where = f"line {names.index('') + 1} is empty" if names else "the file is empty"
-        raise UserError(f"{path}: expected one class name a line: {where}")
-    return names
-
-
-def _check_arrays(tensors: Mapping[str, np.ndarray]) -> None:
-    for name, array in tensors.items():
-        if not name.isprintable() or len(name) > _MAX_NAME:
-            raise UserError(f"expected names of parameters, got {name[:40]!r}")
-        if array.size == 0:
-            raise UserError(f"{name} of shape {array.shape} has no elements; get the file again")
+    return [line.strip() for line in read_lines(path, "one class name a line")]
 
 
 def _checked_structure(structure: Mapping[str, Any] | None, model: str) -> dict[str, Any]:

@@ -12,9 +12,15 @@ from ..data.labels import are_placeholders, common_labels, count_of, named
 from ..errors import UserError, nearest
 from ..layers.norm import BatchNorm2d
 from ..models.same_network import network_differences
-from .checkpoint import Checkpoint, load_weights
+from .checkpoint import Checkpoint
+from .described_network import check_card
+from .detector_card import DetectorCard
+from .loading import load_weights
 from .model_card import ModelCard
 from .resize_weights import resize_weights
+
+_BACKBONE = "backbone."
+"""Begins the names of a detector's backbone."""
 
 _BLOCK = re.compile(r"(?:stages\.(\d+)\.)?blocks\.(\d+)\.")
 _STAGE = re.compile(r"stages\.(\d+)\.|(?:word|sentence)_merges\.(\d+)\.")
@@ -43,8 +49,13 @@ def load_initial_weights(
         UserError: any other difference, or a head of another size that is to be taken over as it stands; the network is
             unchanged.
     """
+    if isinstance(checkpoint.card, DetectorCard):
+        raise UserError(
+            f"{checkpoint.path} holds a detector, {checkpoint.card.model}: start from a classifier's weights"
+        )
     if checkpoint.card is not None:
         there = checkpoint.card
+        check_card(there, checkpoint.path)
         if differences := network_differences(there.model, there.arguments, card.model, card.arguments):
             raise UserError(
                 f"{checkpoint.path} holds another network than this run trains ({'; '.join(differences)}): make the "
@@ -142,21 +153,27 @@ def freeze(net: nn.Cell, patterns: Sequence[str]) -> list[str]:
 
 def layer_numbers(net: nn.Cell) -> dict[str, int]:
     """Depth of every parameter: 0 for embeddings and position tables, 1 for the first block and so on; the final norm
-    and the head are one deeper than the last block. What merges or is shared in a stage is as deep as its first block.
+    and the head, and everything behind the backbone of a detector, are one deeper than the last block. What merges or
+    is shared in a stage is as deep as its first block.
     """
-    names = [p.name for p in net.get_parameters()]
-    blocks = sorted({_block(name) for name in names} - {None})
+    of_names = {p.name: p.name.removeprefix(_BACKBONE) for p in net.get_parameters()}
+    has_backbone = any(name != inner for name, inner in of_names.items())
+    blocks = sorted({_block(inner) for inner in of_names.values()} - {None})
     numbers = {}
-    for name in names:
-        block, stage = _block(name), _STAGE.match(name)
-        if block is not None:
-            numbers[name] = blocks.index(block) + 1
-        elif stage is not None:
-            index = int(stage.group(1)) if stage.group(1) else int(stage.group(2)) + 1
-            numbers[name] = blocks.index((index, 0)) + 1
-        else:
-            numbers[name] = len(blocks) + 1 if name.startswith(("norm.", "head.")) else 0
+    for name, inner in of_names.items():
+        numbers[name] = len(blocks) + 1 if has_backbone and name == inner else _number(inner, blocks)
     return numbers
+
+
+def _number(name: str, blocks: list[tuple[int, int]]) -> int:
+    """Depth of a parameter of a classifier or a backbone, whose blocks these are."""
+    block, stage = _block(name), _STAGE.match(name)
+    if block is not None:
+        return blocks.index(block) + 1
+    if stage is not None:
+        index = int(stage.group(1)) if stage.group(1) else int(stage.group(2)) + 1
+        return blocks.index((index, 0)) + 1
+    return len(blocks) + 1 if name.startswith(("norm.", "head.")) else 0
 
 
 def lr_scales(net: nn.Cell, layer_decay: float = 1.0, backbone_lr_scale: float = 1.0) -> dict[str, float]:
@@ -165,16 +182,18 @@ def lr_scales(net: nn.Cell, layer_decay: float = 1.0, backbone_lr_scale: float =
     Args:
         net: the network.
         layer_decay: factor from each layer to the one below it; the head has 1.
-        backbone_lr_scale: further factor on everything but the head.
+        backbone_lr_scale: further factor on everything but the head; of a detector on its backbone.
 
     Source: layer-wise decay as in BEiT (Bao et al., 2021), appendix; backbone scale as T2T-ViT's transfer recipe.
     """
     numbers = layer_numbers(net)
     deepest = max(numbers.values())
-    return {
-        p.name: layer_decay ** (deepest - numbers[p.name]) * (1.0 if p.name.startswith("head.") else backbone_lr_scale)
-        for p in net.trainable_params()
-    }
+    is_detector = any(name.startswith(_BACKBONE) for name in numbers)
+    scales = {}
+    for name in (p.name for p in net.trainable_params()):
+        is_backbone = name.startswith(_BACKBONE) if is_detector else not name.startswith("head.")
+        scales[name] = layer_decay ** (deepest - numbers[name]) * (backbone_lr_scale if is_backbone else 1.0)
+    return scales
 
 
 def _block(name: str) -> tuple[int, int] | None:

@@ -127,7 +127,7 @@ def check_variant(model: str, structure: Mapping[str, Any], found: Recognised) -
 
 
 def differences(model: str, structure: Mapping[str, Any], found: Recognised) -> list[str]:
-    """In what the variant `model`, changed by `structure`, is not what was `found`; empty where nothing differs."""
+    """What of the variant `model`, changed by `structure`, is not as it was `found`; empty where everything is."""
     network = get_variant(model).network
     if network is not found.network:
         return [f"another architecture, {network.__name__}"]

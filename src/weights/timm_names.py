@@ -8,6 +8,7 @@ project them with a bias, and do not normalise the result.
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -29,6 +30,45 @@ _PARTS = {
     "norm_mlp": "outer_norm2",
     "mlp": "outer_mlp",
 }
+
+
+_MAX_NAME = 200  # characters of an array's name
+
+
+@dataclass(frozen=True)
+class AuthorNamed:
+    """Arrays by the authors' names, whoever wrote their file.
+
+    Attributes:
+        weights: the authors' name -> array.
+        file_names: the authors' name -> the name in the file, for every array of it; they differ in timm's files.
+        absent: the authors' name -> why it need not be in the file; in `weights` as it then is.
+    """
+
+    weights: dict[str, np.ndarray]
+    file_names: dict[str, str]
+    absent: dict[str, str] = field(default_factory=dict)
+
+
+def by_author_names(weights: Mapping[str, np.ndarray]) -> AuthorNamed:
+    """What a file holds, the authors' or timm's.
+
+    Raises:
+        UserError: what cannot be a parameter's name, an array without elements, or as `from_timm` does.
+    """
+    for name, array in weights.items():
+        if not name.isprintable() or len(name) > _MAX_NAME:
+            raise UserError(f"expected names of parameters, got {name[:40]!r}")
+        if array.size == 0:
+            raise UserError(f"{name} of shape {array.shape} has no elements; get the file again")
+    if not is_timm(weights):
+        return AuthorNamed(dict(weights), {name: name for name in weights})
+    renamed, file_names = from_timm(weights)
+    absent, table = {}, renamed.get("outer_pos")
+    if "outer_tokens" not in renamed and table is not None and table.ndim == 3:
+        renamed["outer_tokens"] = np.zeros((1, table.shape[1] - 1, table.shape[2]), np.float32)
+        absent["outer_tokens"] = "stays zero, nothing uses it; timm's files leave it out"
+    return AuthorNamed(renamed, file_names, absent)
 
 
 def is_timm(weights: Mapping[str, np.ndarray]) -> bool:

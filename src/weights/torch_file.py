@@ -30,7 +30,7 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from ..errors import UserError
-from ..files.whole_file import target_of
+from ..files.whole_file import whole_file
 
 # Where training scripts put the weights; the first that is there is taken, so averaged (EMA) weights come first.
 WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model", "net")
@@ -158,22 +158,15 @@ def write_safetensors(
     head = json.dumps(header, separators=(",", ":"), allow_nan=False).encode()
     head += b" " * (-len(head) % 8)
 
-    target = target_of(path)
-    unfinished = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
-        with open(unfinished, "wb") as file:
+        with whole_file(path) as file:
             file.write(struct.pack("<Q", len(head)) + head)
             for array in arrays:
                 file.write(array.tobytes())  # row-major, whatever the strides
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(unfinished, target)
     except OSError as error:
         raise UserError(
             f"{path}: cannot be written: {error.strerror or error}; give a file in a folder that exists and has space"
         ) from error
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 # --- what kind of file ---

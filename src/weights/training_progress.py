@@ -1,31 +1,23 @@
 """What a checkpoint says about the training that wrote it, as far as it is used when the training goes on."""
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..errors import UserError, shown
+from ..rule import Rule, is_number, number, whole
 
 _SECTIONS = ("model", "data", "optimizer", "schedule", "train")
 _DEEPEST = 10  # levels of a configuration
 
 
-class _Rule(NamedTuple):
-    """What a value must be: in words, and as a function that is false for NaN."""
-
-    expected: str
-    holds: Callable[[Any], bool]
+def _is_finite(value: Any) -> bool:
+    return is_number(value) and abs(value) <= 1e300
 
 
-def _whole(low: int, high: int) -> _Rule:
-    return _Rule(f"a whole number from {low} to {high}", lambda value: type(value) is int and low <= value <= high)
-
-
-def _number(low: float, high: float) -> _Rule:
-    return _Rule(f"a number from {low} to {high}", lambda value: type(value) in (int, float) and low <= value <= high)
-
-
-def _is_loss(value: Any) -> bool:
-    return type(value) in (int, float) and abs(value) <= 1e300
+def _are_losses(value: Any) -> bool:
+    """Whether a value is the losses of some steps: a number or a few each."""
+    return isinstance(value, list) and all(
+        all(map(_is_finite, step)) if isinstance(step, list) else _is_finite(step) for step in value
+    )
 
 
 def _is_shallow(value: Any, deepest: int) -> bool:
@@ -44,13 +36,14 @@ def _is_config(value: Any) -> bool:
 
 
 _RULES = {
-    "step": _whole(0, 10**15),
-    "epoch": _number(0, 10**15),
-    "best_top1": _number(-1, 100),
-    "steps_per_epoch": _whole(1, 10**15),
-    "losses": _Rule("a list of numbers", lambda value: isinstance(value, list) and all(map(_is_loss, value))),
-    "weights": _Rule("raw or ema", lambda value: value in ("raw", "ema")),
-    "config": _Rule(f"a configuration, at most {_DEEPEST} levels deep", _is_config),
+    "step": whole(0, 10**15),
+    "epoch": number(0, 10**15),
+    "best_score": Rule("a number", _is_finite),
+    "best_tie": Rule("a number", _is_finite),
+    "steps_per_epoch": whole(1, 10**15),
+    "losses": Rule("a list of numbers", _are_losses),
+    "weights": Rule("raw or ema", lambda value: value in ("raw", "ema")),
+    "config": Rule(f"a configuration, at most {_DEEPEST} levels deep", _is_config),
 }
 
 
@@ -65,6 +58,8 @@ def check_progress(values: Any) -> dict[str, Any]:
     """
     if not isinstance(values, dict):
         raise UserError(f"expected names and values, got {shown(values)}")
+    if "best_top1" in values:  # as it was called while there was one task
+        values = {("best_score" if name == "best_top1" else name): value for name, value in values.items()}
     for name, rule in _RULES.items():
         if name in values and not rule.holds(values[name]):
             raise UserError(f"{name}: expected {rule.expected}, got {shown(values[name])}")

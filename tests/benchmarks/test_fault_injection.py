@@ -76,7 +76,7 @@ def write_run(output, *, weight=0.5, moment=0.25, average=0.75, loss=2.0, speed=
     parameters = [ms.Parameter(np.array([1.0, v], np.float32), name=n) for n, v in (("w", weight),)]
     state = [ms.Parameter(np.array([v], np.float32), name=n) for n, v in (("adam_m.w", moment), ("ema.w", average))]
     save_checkpoint(
-        folder.last, parameters, CARD, state, {"step": 4, "best_top1": 50.0, "config": {"output": str(output)}}
+        folder.last, parameters, CARD, state, {"step": 4, "best_score": 50.0, "config": {"output": str(output)}}
     )
     save_checkpoint(folder.best, parameters, CARD, (), {"step": 4})
     folder.record({"kind": "train", "step": 4, "loss": loss, "images_per_second": speed, "data_wait": speed})

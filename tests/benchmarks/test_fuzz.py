@@ -13,7 +13,17 @@ from src.errors import TemporaryError, UserError
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(
     "name,count",
-    [("ckpt", 3000), ("card", 1000), ("sidecar", 1000), ("config", 500), ("options", 200), ("images", 300)],
+    [
+        ("ckpt", 3000),
+        ("card", 1000),
+        ("sidecar", 1000),
+        ("config", 500),
+        ("options", 200),
+        ("images", 300),
+        ("annotations", 1000),
+        ("detector", 500),
+        ("detector-sidecar", 500),
+    ],
 )
 def test_nothing_crashes_and_nothing_is_changed(tmp_path, name, count):
     counts = fuzz.fuzz(TARGETS[name](tmp_path), count, seed=1)

@@ -97,7 +97,7 @@ def test_wrong_input_in_the_new_process_is_a_user_error(capfd):
 @pytest.mark.parametrize(
     "options,message",
     [
-        ([], "the following arguments are required: MODEL"),
+        ([], "one of the arguments MODEL --config is required"),
         (["tnt_s_patch16_224", "--batch_size", "0"], "--batch_size: expected a whole number of at least 1, got '0'"),
         (["tnt_s_patch16_224", "--image_size", "32.0"], "expected a whole number of at least 1, got '32.0'"),
         (["tnt_s_patch16_224", "--structure", "depth"], "--structure: expected KEY=VALUE, got 'depth'"),

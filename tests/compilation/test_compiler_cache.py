@@ -14,7 +14,7 @@ from mindspore import nn
 from src.compilation.compiler_cache import CompilerCache
 from src.config import Config
 from src.devices.ranks import Ranks
-from src.engine.build import create_compiler_cache
+from src.engine.from_config import create_compiler_cache
 from src.engine.run_folder import RunFolder
 from src.files.file_lock import file_lock
 from tests.engine.test_training import CONFIG
@@ -102,7 +102,7 @@ def test_the_sources_and_the_version_change_the_key(monkeypatch, tmp_path):
     before = key()
     (tmp_path / "a.py").write_text("")
     with monkeypatch.context() as patch:
-        patch.setattr("src.devices.environment._SOURCES", tmp_path)
+        patch.setattr("src.devices.versions._SOURCES", tmp_path)
         assert key() != before
     monkeypatch.setattr(ms, "__version__", "0.0.1")
     assert key() != before

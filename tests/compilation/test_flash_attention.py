@@ -10,11 +10,13 @@ from mindspore import Tensor, ops
 
 from src.compilation.flash_attention import use_flash_attention
 from src.config import Config
-from src.engine.build import create_card, create_train_step, create_training_network
+from src.engine.from_config import create_train_step
 from src.errors import UserError
 from src.layers.attention import ScaledDotProductAttention
 from src.models import create_model
 from src.portability.graph_operators import list_operators
+from src.tasks.classification import Classification, ClassificationLoss
+from src.tasks.configured_card import create_card
 
 SMALL = {
     "tnt_ti_patch16_224": {"image_size": 32, "depth": 2, "num_classes": 5},
@@ -56,7 +58,9 @@ def test_training_step_compiles(variant, attentions):
     config = Config()
     config.train.precision, config.train.batch_size = "float16", 2
     images = Tensor(np.zeros((2, 3, *net.image_size), np.float32))
-    found = list_operators(create_train_step(config, net, 1e-3), images, Tensor([0, 1], ms.int32))
+    found = list_operators(
+        create_train_step(config, ClassificationLoss(net), net, 1e-3), images, Tensor([0, 1], ms.int32)
+    )
     assert found["FlashAttentionScore"] == found["FlashAttentionScoreGrad"] == attentions
 
 
@@ -83,4 +87,4 @@ def test_the_configuration_key_reaches_the_network():
     config.train.flash_attention = True
     card = create_card(config, ["0", "1"])
     with pytest.raises(UserError, match="train.flash_attention: expected device Ascend"):
-        create_training_network(config, card)
+        Classification(config, card).create_network(for_training=True)

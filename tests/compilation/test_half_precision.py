@@ -8,9 +8,9 @@ from mindspore import Tensor
 from src.compilation.mixed_precision import set_precision
 from src.engine.train_step import TrainStep
 from src.models import create_model
-from src.optim.loss import create_loss
 from src.optim.loss_scale import LossScale
 from src.optim.optimizer import AdamW, decay_groups
+from src.tasks.classification import ClassificationLoss
 
 pytestmark = pytest.mark.slow
 
@@ -51,12 +51,12 @@ def train(kind, precision):
     set_precision(net, precision, "CPU")
     loss_scale = LossScale(2.0**24) if precision == "float16" else None
     optimizer = AdamW(decay_groups(net, 0.05), 1e-3)
-    step = TrainStep(net, create_loss(0.1), optimizer, 5.0, batch_size=BATCH, loss_scale=loss_scale)
+    step = TrainStep(ClassificationLoss(net, 0.1), optimizer, 5.0, batch_size=BATCH, loss_scale=loss_scale)
     images, labels = fixed_images(arguments["image_size"])
     losses = []
     for number in range(STEPS):
         at = (np.arange(BATCH) + number * BATCH) % NUM_IMAGES
-        losses.append(float(step(Tensor(images[at]), Tensor(labels[at])).asnumpy()))
+        losses.append(step(Tensor(images[at]), Tensor(labels[at])).asnumpy().item())
     assert all(np.isfinite(p.asnumpy()).all() for p in step.get_parameters())
     return losses, loss_scale
 

@@ -9,9 +9,10 @@ from src.compilation.mixed_precision import set_precision
 from src.compilation.recompute import recompute_blocks
 from src.compilation.shared_graphs import share_graphs
 from src.config import Config
-from src.engine import build
+from src.engine import from_config
 from src.layers.random_mask import number_masks
 from src.models import create_model
+from src.tasks.classification import ClassificationLoss
 
 TINY = {
     "tnt_s_patch16_224": {
@@ -52,16 +53,17 @@ def train(net, precision="float32", steps=3):
     """Losses of a few steps."""
     config = Config()
     config.train.batch_size, config.train.precision = 4, precision
-    step = build.create_train_step(config, net, 1e-3)
+    step = from_config.create_train_step(config, ClassificationLoss(net, 0.1), net, 1e-3)
     rng = np.random.default_rng(0)
     images = ms.Tensor(rng.standard_normal((4, 3, *net.image_size), np.float32))
-    return [float(step(images, ms.Tensor(np.arange(4, dtype=np.int32))).asnumpy()) for _ in range(steps)]
+    return [step(images, ms.Tensor(np.arange(4, dtype=np.int32))).asnumpy().item() for _ in range(steps)]
 
 
 @pytest.mark.parametrize(
     "model,arguments,precision",
     [
-        *((model, {"drop_path_rate": 0.3}, "float32") for model in TINY),
+        *((model, {"drop_path_rate": 0.3}, "float32") for model in TINY if not model.startswith("ptnt")),
+        pytest.param("ptnt_ti_patch16_192", {"drop_path_rate": 0.3}, "float32", marks=pytest.mark.slow),
         pytest.param(
             "tnt_s_patch16_224",
             {"drop_path_rate": 0.3, "drop_rate": 0.2, "attn_drop_rate": 0.2},
@@ -72,10 +74,11 @@ def train(net, precision="float32", steps=3):
     ],
 )
 def test_training_is_the_same_without_sharing(model, arguments, precision, monkeypatch):
+    arguments |= {"depths": (1, 2, 1, 1)} if model.startswith("ptnt") else {"depth": 2}
     net = create(model, **arguments)
     losses = train(net, precision)
     assert sharing(net)
-    monkeypatch.setattr(build, "share_graphs", lambda net: None)
+    monkeypatch.setattr(from_config, "share_graphs", lambda net: None)
     other = create(model, **arguments)
     assert train(other, precision) == pytest.approx(losses, rel=1e-6 if precision == "float32" else 1e-3)
     assert not sharing(other)
@@ -106,7 +109,7 @@ def test_what_makes_cells_different(what):
     elif what == "precision":
         set_precision(mlp, "float16", "CPU")
     elif what == "derivative":
-        mlp.act.has_own_derivative = False
+        mlp.act.has_custom_gradient = False
     share_graphs(net)
     groups = sharing(net)
     expected = [] if what == "masks" else [["blocks.0.outer_mlp", "blocks.2.outer_mlp"]]

@@ -11,15 +11,21 @@ import eval as eval_script
 import export as export_script
 import train as train_script
 from src.config import Config, load_config
-from src.engine.build import create_card, create_optimizer, create_training_network
+from src.data.scenes import make_scenes
+from src.engine.from_config import create_optimizer, create_schedule
 from src.engine.train_step import TrainStep
 from src.models import get_variant, list_models
 from src.optim.loss import create_loss
+from src.tasks import create_task
+from src.tasks.classification import Classification, ClassificationLoss
+from src.tasks.configured_card import create_card
 from src.weights.checkpoint import read_checkpoint
 from src.weights.fine_tuning import freeze
 
 ROOT = Path(__file__).resolve().parents[2] / "config"
-FILES = sorted(path for path in ROOT.rglob("*.yaml") if path.parent.name != "base")
+ALL = sorted(path for path in ROOT.rglob("*.yaml") if path.parent.name != "base")
+DETECTORS = [path for path in ALL if load_config(path).data.source == "coco"]
+FILES = [path for path in ALL if path not in DETECTORS]
 
 
 def reduce(config: Config) -> None:
@@ -43,15 +49,29 @@ def test_config_builds_and_trains_one_step(path):
     config = load_config(path)
     reduce(config)
     card = create_card(config, ["a", "b", "c"])
-    net = create_training_network(config, card)
+    net = Classification(config, card).create_network(for_training=True)
     freeze(net, config.freeze)
     optimizer = create_optimizer(config, net, config.optimizer.lr)
-    loss = create_loss(config.train.label_smoothing)
-    step = TrainStep(net, loss, optimizer, config.optimizer.clip_norm, batch_size=2)
+    step = TrainStep(
+        ClassificationLoss(net, create_loss(label_smoothing=config.train.label_smoothing)),
+        optimizer,
+        config.optimizer.clip_norm,
+        batch_size=2,
+    )
     before = net.head.weight.asnumpy().copy()
     images = ms.Tensor(np.random.RandomState(0).randn(2, 3, 32, 32).astype(np.float32))
-    assert np.isfinite(float(step(images, ms.Tensor([0, 2], ms.int32)).asnumpy()))
+    assert np.isfinite(step(images, ms.Tensor([0, 2], ms.int32)).asnumpy().item())
     assert np.abs(net.head.weight.asnumpy() - before).max() > 0
+
+
+@pytest.mark.parametrize("path", DETECTORS, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_config_of_a_detector_describes_it(path):
+    config = load_config(path)
+    task = create_task(config)
+    task.open_without_data()
+    assert task.card.model == config.model.name and list(task.card.canvas) == list(config.model.image_size)
+    schedule = create_schedule(config, steps_per_epoch=100, images_per_step=16)
+    assert 0 < schedule.at(0) <= schedule.at(99) and schedule.at(100 * config.schedule.epochs - 1) < schedule.lr
 
 
 @pytest.mark.parametrize("name", list_models())
@@ -68,12 +88,29 @@ def test_demo_reaches_its_accuracy(name, accuracy, capsys):
     config = ["--config", str(ROOT / "demo" / f"{name}.yaml")]
     train_script.main(config)
     best = read_checkpoint(f"output/{name}/checkpoints/best.ckpt")
-    assert best.progress["best_top1"] >= accuracy
+    assert best.progress["best_score"] >= accuracy
     capsys.readouterr()
     eval_script.main(config)
-    assert f"top-1 {best.progress['best_top1']:.2f} %" in capsys.readouterr().out
+    assert f"top-1 {best.progress['best_score']:.2f} %" in capsys.readouterr().out
     export_script.main(config)
     assert list(Path(f"output/{name}/export").glob("*.mindir"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name,scores",
+    [
+        ("retinanet_scenes", {"ap": 60.0, "ap50": 90.0}),
+        ("mask_rcnn_scenes", {"ap50": 90.0, "mask_ap50": 85.0}),
+        ("cascade_mask_rcnn_scenes", {"ap50": 90.0, "mask_ap50": 85.0}),
+    ],
+)
+def test_a_demo_of_detection_reaches_its_scores(name, scores):
+    make_scenes("output/scenes", size=128, num_train=5000, num_val=100)
+    train_script.main(["--config", str(ROOT / "demo" / f"{name}.yaml")])
+    lines = Path(f"output/{name}/metrics.jsonl").read_text().splitlines()
+    last = [entry for entry in map(json.loads, lines) if entry["kind"] == "eval"][-1]
+    assert last["images"] == 100 and all(last[score] >= least for score, least in scores.items()), last
 
 
 @pytest.mark.slow

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from src.data.epoch_order import epoch_length, epoch_order, positions
+from src.data.epoch_order import balanced_shares, epoch_length, epoch_order, positions
 from src.data.random_streams import augmentation_stream, erasing_stream, mixing_stream, order_stream
 from src.errors import UserError
 
@@ -60,3 +60,24 @@ def test_streams_are_independent():
     draws = {stream(*key).random() for stream in (order_stream, mixing_stream) for key in pairs}
     draws |= {stream(*a, *b).random() for stream in (augmentation_stream, erasing_stream) for a in pairs for b in pairs}
     assert len(draws) == 2 * 9 + 2 * 81
+
+
+def test_balanced_classes():
+    labels = np.repeat([0, 1, 2], [600, 90, 10])
+    for power, expected in ((0.0, [600, 90, 10]), (0.5, [600**0.5, 90**0.5, 10**0.5]), (1.0, [1, 1, 1])):
+        shares = balanced_shares(labels, power)
+        of_classes = np.bincount(labels, shares)
+        np.testing.assert_allclose(of_classes, np.array(expected) / sum(expected))
+        drawn = np.bincount(labels[np.concatenate([epoch_order(700, 0, e, 1, shares)[0] for e in range(20)])])
+        np.testing.assert_allclose(drawn / drawn.sum(), of_classes, atol=0.02)
+
+
+def test_images_that_are_drawn_again_are_other_repetitions():
+    shares = balanced_shares(np.repeat([0, 1], [290, 10]), 1.0)
+    for repeats in (1, 3):
+        indices, copies = epoch_order(300, 1, 2, repeats, shares)
+        again = epoch_order(300, 1, 2, repeats, shares)
+        np.testing.assert_array_equal((indices, copies), again)
+        pairs = list(zip(indices.tolist(), copies.tolist(), strict=True))
+        assert len(set(pairs)) == len(pairs) == epoch_length(300, repeats)
+        assert all((index, copy - 1) in pairs[:place] for place, (index, copy) in enumerate(pairs) if copy)

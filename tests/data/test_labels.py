@@ -2,6 +2,7 @@
 
 import pytest
 
+from src.data.imagenet import imagenet_labels
 from src.data.labels import are_placeholders, common_labels, match_labels
 from src.errors import UserError
 
@@ -61,7 +62,7 @@ def test_labels_that_are_not_unique():
     with pytest.raises(UserError, match="has 1 label of the data more than once: crane"):
         match(["crane", "dog", "crane"], ["crane", "dog"])
     assert match(["crane", "dog", "crane"], ["dog"]).outputs == [1]
-    with pytest.raises(UserError, match="the same but for how letters are composed"):
+    with pytest.raises(UserError, match="one and the same of a.ckpt: e"):
         match(["é", "dog"], ["e\u0301", "é"])
 
 
@@ -69,6 +70,42 @@ def test_composed_letters_are_the_same_label():
     assert match(["dog", "é"], ["e\u0301", "dog"]).outputs == [1, 0]
 
 
+def test_ids_of_wordnet_decide_whatever_the_names():
+    head = ["n02012849 crane", "n03126707 crane", "n01440764 tench"]
+    found = match(head, ["n01440764", "n03126707"])
+    assert found.classes == head and found.outputs == [2, 1]
+    assert found.lines[0].startswith("the data has 2 of the 3 labels of a.ckpt, matched by WordNet id;")
+    assert match(head, ["n03126707", "n01440764 Schleie", "n02012849 bird"]).outputs == [1, 2, 0]
+    assert match(["n02012849", "n03126707"], head[:2]).lines == [
+        "the data has the 2 labels of a.ckpt, spelled otherwise: matched by WordNet id"
+    ]
+    with pytest.raises(UserError, match="1 label that a.ckpt does not know: n09999999 crane"):
+        match(head, ["n09999999 crane"])
+
+
+def test_names_decide_where_one_side_has_no_ids():
+    head = ["n02012849 crane", "n03126707 crane", "n01440764 tench"]
+    assert match(head, ["tench", "n03126707"]).outputs == [2, 1]
+    assert match(head, ["tench"]).lines[0].startswith("the data has 1 of the 3 labels of a.ckpt, matched by name;")
+    assert match(["tench", "eel"], ["n01440764 tench"]).outputs == [0]
+    with pytest.raises(UserError, match=r"more than once: crane; name the data's by their ids \(n02012849 crane, n031"):
+        match(head, ["crane"])
+    with pytest.raises(UserError, match="labels that are one and the same of a.ckpt: n02012849, n02012849 crane"):
+        match(head, ["n02012849 crane", "n02012849"])
+
+
+def test_labels_that_only_look_like_ids():
+    assert match(["n1 a", "n012345678 b"], ["n1 a"]).outputs == [0]
+    with pytest.raises(UserError, match="does not know: n012345678;"):
+        match(["n1 a", "n012345678 b"], ["n012345678"])
+
+
+def test_other_names_than_those_of_imagenet():
+    with pytest.raises(UserError, match=r"where these are ImageNet's, name .* by their ids"):
+        match(imagenet_labels(), ["cat"])
+
+
 def test_common_labels():
+    assert common_labels(["n02012849 crane", "n03126707 crane"], ["n03126707", "crane"]) == {0: 1}
     assert common_labels(["a", "b", "c", "c"], ["c", "z", "b"]) == {2: 1}
     assert are_placeholders(["0", "1"]) and not are_placeholders(["1", "0"])

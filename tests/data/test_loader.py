@@ -68,6 +68,11 @@ def copies(batches):
     return [(images.copy(), *rest) for images, *rest in batches]
 
 
+def judged(loader):
+    """Images, labels and how many count, of each batch of evaluation."""
+    return [(images.copy(), labels, num_valid) for (images,), (labels, _), num_valid in loader]
+
+
 def joined(batches):
     images, labels = zip(*copies(batches), strict=True)
     return np.concatenate(images), np.concatenate(labels)
@@ -225,7 +230,7 @@ def test_worker_processes_make_the_same(workers):
         eval_loader(bad=(7,), on_bad_image="skip", workers=workers),
     )
     for _ in range(2):
-        assert_equal(copies(loader), copies(alone))
+        assert_equal(judged(loader), judged(alone))
     assert loader.bad_images == alone.bad_images == {7: "cannot read image 7.jpg"}
 
 
@@ -243,10 +248,11 @@ def test_eval_covers_every_image_once(length, num_batches, last):
     assert len(loader) == num_batches
     for _ in range(2):  # a loader can be iterated again
         seen, counts = [], []
-        for images, labels, num_valid in loader:
+        for (images,), (labels, indices), num_valid in loader:
             assert (images.shape, images.dtype, images.flags.c_contiguous) == ((5, 3, 8, 12), np.float32, True)
             assert (labels.shape, labels.dtype) == ((5,), np.int32)
             seen += labels[:num_valid].tolist()
+            assert (indices == labels).all() and indices.dtype == np.int64
             counts.append(num_valid)
             assert (images[num_valid:] == images[num_valid - 1]).all()
             assert (labels[num_valid:] == labels[num_valid - 1]).all()
@@ -259,7 +265,7 @@ def test_eval_over_ranks(length):
     """Three ranks see every image once between them, in equally many batches; the last may be empty."""
     seen, num_batches = [], set()
     for rank in range(3):
-        batches = copies(eval_loader(length, rank=rank, num_ranks=3))
+        batches = judged(eval_loader(length, rank=rank, num_ranks=3))
         seen += [label for _, labels, num_valid in batches for label in labels[:num_valid].tolist()]
         assert all(label % 3 == rank for _, labels, num_valid in batches for label in labels[:num_valid])
         num_batches.add(len(batches))
@@ -272,8 +278,12 @@ def test_eval_over_ranks(length):
 
 def test_eval_skips_bad_images():
     loader = eval_loader(12, bad=(1, 3, 10, 11), on_bad_image="skip")
-    whole = {label: image for images, labels, _ in eval_loader(12) for label, image in zip(labels, images, strict=True)}
-    batches = list(loader)
+    whole = {
+        label: image
+        for (images,), (labels, _), _ in eval_loader(12)
+        for label, image in zip(labels, images, strict=True)
+    }
+    batches = judged(loader)
     assert [num_valid for *_, num_valid in batches] == [3, 5, 0]
     assert [labels.tolist() for _, labels, _ in batches] == [[0, 2, 4, 4, 4], [5, 6, 7, 8, 9], [0] * 5]
     for images, labels, num_valid in batches:
@@ -315,7 +325,7 @@ def test_grey_input():
     grey = {"in_channels": 1, "mean": (0.5,), "std": (0.5,)}
     assert next(train_loader(**grey).epoch(0))[0].shape == (5, 1, 8, 12)
     assert next(train_loader(**grey, **FULL).epoch(0))[0].shape == (5, 1, 8, 12)
-    assert next(iter(eval_loader(**grey)))[0].shape == (5, 1, 8, 12)
+    assert next(iter(eval_loader(**grey))).inputs[0].shape == (5, 1, 8, 12)
 
 
 def test_without_workers_two_batches_ahead_and_no_more():

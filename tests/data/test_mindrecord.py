@@ -105,7 +105,7 @@ def test_same_batches_as_from_the_folder(tmp_path, made):
     for source, root in (("folder", folder), ("mindrecord", tmp_path / "packed")):
         dataset = open_dataset(source, str(root), "val")
         batches = list(EvalLoader(dataset, crop_pct=0.9, **common))
-        images = np.concatenate([batch[0] for batch in batches])
+        images = np.concatenate([batch.inputs[0] for batch in batches])
         if source == "folder":
             expected = images
     np.testing.assert_array_equal(images, expected)

@@ -21,7 +21,8 @@ from src.devices.launch_plan import free_port
 ROOT = Path(__file__).resolve().parents[2]
 
 LAUNCH = f"""
-import sys
+import faulthandler, sys
+faulthandler.enable()
 sys.path.insert(0, {str(ROOT)!r})
 from pathlib import Path
 from src.terminal.command import run_command
@@ -67,10 +68,15 @@ def start(tmp_path):
         launcher.communicate()
 
 
-def wait_for(*paths: str) -> None:
-    deadline = time.monotonic() + 120
+def wait_for(launcher: subprocess.Popen, *paths: str) -> None:
+    """Waits until the ranks have written `paths`; says what the launcher said where they do not."""
+    deadline = time.monotonic() + 240
     while not all(Path(path).exists() for path in paths):
-        assert time.monotonic() < deadline
+        if launcher.poll() is not None or time.monotonic() > deadline:
+            launcher.send_signal(signal.SIGABRT)  # faulthandler shows where it stands
+            output, errors = launcher.communicate()
+            logs = {str(path): path.read_text(errors="replace") for path in Path().rglob("*.log")}
+            pytest.fail(f"no {paths}, exit code {launcher.returncode}\n{output}\n{errors}\n{logs}")
         time.sleep(0.05)
 
 
@@ -106,7 +112,7 @@ if rank == "1":
 time.sleep(300)
 """
     launcher = start(body)
-    wait_for("pids_0", "pids_1")
+    wait_for(launcher, "pids_0", "pids_1")
     since = time.monotonic()
     output, errors = launcher.communicate()
     assert time.monotonic() - since < 20
@@ -119,7 +125,7 @@ time.sleep(300)
 
 def test_a_rank_that_is_killed(start):
     launcher = start("time.sleep(300)")
-    wait_for("pids_0", "pids_1")
+    wait_for(launcher, "pids_0", "pids_1")
     time.sleep(0.5)
     os.kill(int(Path("pids_1").read_text().split()[0]), signal.SIGKILL)
     since = time.monotonic()
@@ -142,7 +148,7 @@ open(f"ready_{rank}", "w")
 time.sleep(300)
 """
     launcher = start(body)
-    wait_for("ready_0", "ready_1")
+    wait_for(launcher, "ready_0", "ready_1")
     launcher.send_signal(number)
     output, errors = launcher.communicate()
     assert (launcher.returncode, errors) == (128 + number, "")
@@ -153,7 +159,7 @@ time.sleep(300)
 
 def test_nothing_outlives_a_launcher_that_is_killed(start):
     launcher = start("helper.kill()\ntime.sleep(300)")
-    wait_for("pids_0", "pids_1")
+    wait_for(launcher, "pids_0", "pids_1")
     time.sleep(0.5)
     launcher.kill()
     launcher.communicate()
@@ -216,7 +222,7 @@ def test_a_scheduler_that_cannot_listen_is_refused(start, argv, message):
 
 def test_a_second_launcher_in_the_folder_is_refused(start):
     first = start("time.sleep(300)")
-    wait_for("pids_0", "pids_1")
+    wait_for(first, "pids_0", "pids_1")
     second = start("time.sleep(300)")
     _, errors = second.communicate()
     assert second.returncode == 75
@@ -282,7 +288,7 @@ open(f"ready_{rank}", "w").close()
 time.sleep(300)
 """
     launcher = start(body)
-    wait_for("ready_0", "ready_1")
+    wait_for(launcher, "ready_0", "ready_1")
     launcher.stdout.close()  # as `| tee` does at Ctrl-C, and a terminal that is closed
     launcher.stderr.close()
     launcher.send_signal(number)

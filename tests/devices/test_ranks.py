@@ -5,7 +5,9 @@ import os
 import socket
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import numpy as np
 import pytest
@@ -145,6 +147,39 @@ def test_one_rank_exchanges_nothing():
     exchange = Exchange(Ranks())
     np.testing.assert_array_equal(exchange.gather([1.5, 2.0]), [[1.5, 2.0]])
     exchange.agree([])
+    assert exchange.byte_rows([b"one", b""]) == [b"one", b""]
+
+
+class Together(Exchange):
+    """A rank that is a thread: what ranks gather goes through a list."""
+
+    def __init__(self, rank, told, barrier):
+        self.ranks, self._told, self._barrier = Ranks(rank, len(told)), told, barrier
+
+    def gather(self, values):
+        self._told[self.ranks.rank] = np.array(values, np.float64).reshape(-1)
+        self._barrier.wait()
+        gathered = np.stack(self._told)  # of one length, as devices need it
+        self._barrier.wait()
+        return gathered
+
+
+@pytest.mark.parametrize(
+    "shares",
+    [
+        [[b"one", b"", b"\x00\xff" * 50], [b"12345678", b"9"]],
+        [[], [b"alone", b"twice"], []],
+        [[], []],
+        [[b""], []],
+        [[bytes([255, 247, 255, 255, 255, 255, 255, 255, 1])], [b"\0" * 16]],
+    ],
+)
+def test_rows_of_bytes_come_from_every_rank(shares):
+    told, barrier = [None] * len(shares), Barrier(len(shares), timeout=60)
+    with ThreadPoolExecutor(len(shares)) as threads:
+        ranks = [Together(rank, told, barrier) for rank in range(len(shares))]
+        results = list(threads.map(lambda rank, own: rank.byte_rows(own), ranks, shares))
+    assert results == [sum(shares, [])] * len(shares)
 
 
 WORKER = """
@@ -160,6 +195,7 @@ ranks = start_distribution("CPU")
 exchange = Exchange(ranks)
 values = exchange.gather([100 * (51 + ranks.rank) / 360, 2.0**40 + ranks.rank, float("nan"), float("inf")])
 print("gathered", [[repr(float(v)) for v in row] for row in values])
+print("rows", exchange.byte_rows([b"\\xff" * 9, b""] if ranks.rank else [b"one"]))
 print("united", sorted(exchange.union([3, 5] if ranks.rank else [5])), exchange.union([]))
 parameters = [
     Parameter(Tensor(np.arange(3, dtype=np.int32) - 5 + ranks.rank), name="a"),
@@ -179,5 +215,6 @@ def test_exchange_between_processes(tmp_path):
         exact = [[100 * (51 + r) / 360, 2.0**40 + r] for r in (0, 1)]
         assert [[float(v) for v in row[:2]] for row in rows] == exact
         assert rows[0][2:] == ["nan", "inf"]
+        assert f"rows {[b'one', bytes([255] * 9), b'']}" in output
         assert "united [3, 5] set()" in output
         assert "agreed [[-5, -4, -3], [[0.5, 0.5], [0.5, 0.5]], -5]" in output

@@ -16,6 +16,7 @@ from src.data.fingerprint import fingerprint
 from src.devices.ranks import Ranks
 from src.engine.agreement import check_same, check_same_start, check_same_weights
 from src.errors import UserError
+from src.tasks.classification import facts_of
 
 
 class ThreadExchange:
@@ -50,7 +51,7 @@ def on_ranks(check, *own):
 def test_equal_starts_pass():
     config = Config()
     own = replace(config, output="elsewhere", data=replace(config.data, root="/mnt/b", workers=7))
-    start = lambda exchange, config: check_same_start(exchange, config, {"training": Digits("train")})  # noqa: E731
+    start = lambda exchange, config: check_same_start(exchange, config, facts_of({"training": Digits("train")}))  # noqa: E731
     assert on_ranks(start, config, own, config) == [None] * 3
 
 
@@ -79,7 +80,7 @@ def test_other_data_and_other_structure():
         r'structure is \.\.\..*"width": 1, .*\.\.\. on rank 0 and \.\.\..*"width": 2, .*\.\.\. on rank 1', told[0]
     )
     splits = [{"training": Digits("train")}, {"training": Digits("val")}]
-    told = on_ranks(lambda exchange, data: check_same_start(exchange, Config(), data), *splits)
+    told = on_ranks(lambda exchange, data: check_same_start(exchange, Config(), facts_of(data)), *splits)
     assert "number of training images is 1437 on rank 0 and 360 on rank 1" in told[0]
 
 

@@ -17,6 +17,7 @@ import train as train_script
 from src.errors import UserError
 from src.terminal.command import run_command
 from src.weights.checkpoint import read_checkpoint, save_checkpoint
+from src.weights.described_network import create_network
 
 CONFIG = """
 model:
@@ -71,7 +72,7 @@ def rename_labels(names, order=None):
     """net.ckpt with other labels, and the head's rows in another order."""
     content = read_checkpoint("net.ckpt")
     order = list(range(len(names))) if order is None else order
-    net = content.card.create_network()
+    net = create_network(content.card)
     for parameter in net.get_parameters():
         value = content.weights[parameter.name]
         parameter.set_data(type(parameter)(value[order] if parameter.name.startswith("head.") else value))
@@ -121,7 +122,7 @@ def test_placeholders_take_the_names_of_the_data(folder, capsys):
 
 def test_the_embedding_matches_labels_by_name(folder):
     from src.config import load_config
-    from src.engine.trained_network import open_trained_network
+    from src.tasks.trained_network import open_trained_network
     from src.visualization.picture_folder import PictureFolder
     from src.visualization.pictures import draw_class_features
 

@@ -21,7 +21,7 @@ class Run:
 
     def save(self, step, score=None, confirmed=True):
         weights = [Parameter(Tensor(np.full(3, step, np.float32)), name="w")]
-        progress = {"step": step, "best_top1": score or 0.0}
+        progress = {"step": step, "best_score": score or 0.0}
         self.keeper.save_last(weights, weights, progress)
         if score is not None:
             self.keeper.save_best(weights, progress)
@@ -80,7 +80,7 @@ def test_a_better_score_at_the_same_step_replaces_it():
     run.save(2, score=50.0)
     run.save(2, score=60.0)
     assert run.files() == {"last.ckpt": 2, "best.ckpt": 2}
-    assert run.keeper.find_best(2).progress["best_top1"] == 60.0
+    assert run.keeper.find_best(2).progress["best_score"] == 60.0
 
 
 def test_returning_to_a_step_brings_its_best_back():
@@ -88,8 +88,8 @@ def test_returning_to_a_step_brings_its_best_back():
     for step, score in ((2, 50.0), (4, None), (6, 70.0)):
         run.save(step, score)
     again = CheckpointKeeper(run.folder, CARD, 3)
-    assert again.find_best(4).progress == {"step": 2, "best_top1": 50.0}
-    assert again.find_best(6).progress == {"step": 6, "best_top1": 70.0}
+    assert again.find_best(4).progress == {"step": 2, "best_score": 50.0}
+    assert again.find_best(6).progress == {"step": 6, "best_score": 70.0}
     assert again.return_to(6) == [] and run.files()["best.ckpt"] == 6
     assert again.return_to(4) == [
         "runs/tiny/checkpoints/best.ckpt is that of step 2 again; the other was of a later step"

@@ -34,7 +34,7 @@ def test_an_entrys_numbers_become_scalars_at_its_step(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorboardX", SimpleNamespace(SummaryWriter=Recorder))
     files = EventFiles(tmp_path / "events")
     files.add({"kind": "train", "step": 3, "epoch": 0.5, "loss": 2.25})
-    files.add({"kind": "eval", "step": 6, "top1": 50.0})
+    files.add({"kind": "eval", "step": 6, "top1": 50.0, "images": 360})
     writer = files._writer
     assert writer.folder == str(tmp_path / "events")
     assert writer.scalars == [("train/epoch", 0.5, 3), ("train/loss", 2.25, 3), ("eval/top1", 50.0, 6)]

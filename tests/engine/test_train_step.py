@@ -17,6 +17,7 @@ from src.optim.ema import Ema
 from src.optim.loss import create_loss
 from src.optim.loss_scale import LossScale
 from src.optim.optimizer import SGD, AdamW, decay_groups
+from src.tasks.classification import ClassificationLoss
 
 BATCH, STEPS, CLASSES = 8, 3, 5
 RATES = {"num_classes": CLASSES, "drop_rate": 0.2, "drop_path_rate": 0.5}
@@ -58,7 +59,13 @@ def train(kind, accumulate, recompute=False):
     optimizer, ema = AdamW(decay_groups(net, 0.05), 1e-3), Ema(net, 0.9)
     batch_size = BATCH // accumulate
     step_cell = TrainStep(
-        net, create_loss(0.1), optimizer, 0.5, batch_size=batch_size, seed=3, accumulate=accumulate, ema=ema
+        ClassificationLoss(net, create_loss(label_smoothing=0.1)),
+        optimizer,
+        0.5,
+        batch_size=batch_size,
+        seed=3,
+        accumulate=accumulate,
+        ema=ema,
     )
     losses = []
     for step in range(STEPS):
@@ -76,7 +83,12 @@ def whole():
 
 
 @pytest.mark.parametrize(
-    "kind,accumulate", [("tnt", 4), ("t2t", 2), pytest.param("pyramid", 2, marks=pytest.mark.slow)]
+    "kind,accumulate",
+    [
+        ("tnt", 4),
+        pytest.param("t2t", 2, marks=pytest.mark.slow),
+        pytest.param("pyramid", 2, marks=pytest.mark.slow),
+    ],
 )
 def test_accumulation_equals_the_whole_batch(kind, accumulate, whole):
     """With dropout of all kinds, clipping, weight decay and moving average."""
@@ -118,8 +130,7 @@ def build(accumulate=1, loss_scale=None, clip_norm=None, optimizer=AdamW):
     ms.set_seed(1)
     net = Net()
     return TrainStep(
-        net,
-        create_loss(),
+        ClassificationLoss(net),
         optimizer(net.trainable_params(), 0.1),
         clip_norm,
         batch_size=BATCH,
@@ -185,7 +196,7 @@ def test_the_loss_scale_does_not_change_steps_without_overflow():
     )
     for number in range(3):
         images, labels = batch_of(number, 2)
-        losses = [float(step(Tensor(images), Tensor(labels)).asnumpy()) for step in (plain, scaled)]
+        losses = [step(Tensor(images), Tensor(labels)).asnumpy().item() for step in (plain, scaled)]
         assert losses[0] == pytest.approx(losses[1], rel=1e-6)  # as it is, not scaled
     expected = state(plain)
     for name, value in expected.items():
@@ -227,14 +238,14 @@ def test_mixed_soft_targets():
     log_p = logits - np.log(np.exp(logits).sum(1, keepdims=True))
     targets = 0.3 * np.eye(CLASSES)[labels] + 0.7 * np.eye(CLASSES)[labels[::-1]]
     loss = step(Tensor(images), Tensor(targets.astype(np.float32)))
-    assert float(loss.asnumpy()) == pytest.approx(-(targets * log_p).sum(1).mean(), rel=1e-5)
+    assert loss.asnumpy().item() == pytest.approx(-(targets * log_p).sum(1).mean(), rel=1e-5)
 
 
 def test_ranks_and_parts_see_the_masks_of_their_positions():
     """The part of the global batch that a rank's micro-batch is, as `TrainLoader` counts them."""
     net = Net()
     step = TrainStep(
-        net, create_loss(), SGD(net.trainable_params(), 0.1), batch_size=BATCH, accumulate=3, rank=1, num_ranks=2
+        ClassificationLoss(net), SGD(net.trainable_params(), 0.1), batch_size=BATCH, accumulate=3, rank=1, num_ranks=2
     )
     images, labels = batch_of(0, 2)
     seen = []

@@ -21,13 +21,16 @@ import pytest
 import eval as eval_script
 import train as train_script
 from src.config import load_config
-from src.engine.evaluation import ScoreCounter, evaluate
+from src.engine.evaluation import evaluate
 from src.engine.run_folder import RunFolder
 from src.engine.training import Training
 from src.errors import TemporaryError, UserError
+from src.tasks.classification_scores import ClassificationScorer, score_kinds
+from src.tasks.scores import Scores
 from src.terminal.command import run_command
 from src.terminal.stop_request import Stopped
 from src.weights.checkpoint import read_checkpoint, save_checkpoint
+from src.weights.described_network import create_network
 
 CONFIG = """
 model:
@@ -75,10 +78,87 @@ def test_a_run_leaves_its_record(folder):
     assert [e["step"] for e in evaluations] == [3, 6, 9]
     assert all(0 <= e["top1"] <= e["top5"] <= 100 and e["images"] == 48 for e in evaluations)
     log = (run / "train.log").read_text()
+    assert "1,437 training and 360 validation images of 10 labels: 0, 1, 2, 3, 4 and 5 more\n" in log
     assert "step 9/9, epoch 3.00, loss" in log and "images/s" in log and "0:00:00 left" in log
     last, best = (read_checkpoint(run / "checkpoints" / f"{name}.ckpt") for name in ("last", "best"))
     assert last.progress["step"] == 9 and "adam_m.head.weight" in last.state and not best.state
     assert best.card.classes == [str(d) for d in range(10)]
+
+
+def test_a_report_of_every_image(folder, capsys):
+    eval_script.main(["--config", "tiny.yaml", "--report", "some/report", "--per_class"])
+    out = capsys.readouterr().out
+    assert "class  precision  recall" in out and "written into some/report: scores.json, classes.csv, images.csv" in out
+    report = folder / "some" / "report"
+    assert len((report / "images.csv").read_text().splitlines()) == 49
+    best = max(e["top1"] for e in evaluations(folder / "runs" / "tiny"))
+    assert 100 * json.loads((report / "scores.json").read_text())["accuracy"] == pytest.approx(best)
+    with pytest.raises(UserError, match="cannot write into tiny.yaml/report: .*tiny.yaml is not a folder"):
+        eval_script.main(["--config", "tiny.yaml", "--report", "tiny.yaml/report"])
+
+
+def test_of_equal_scores_the_lower_loss_is_the_best(folder, monkeypatch):
+    losses = iter([3.0, 2.0, 4.0])
+
+    def evaluate(*_):
+        return Scores(score_kinds(10), (50.0, 80.0, next(losses)), 48)
+
+    monkeypatch.setattr("src.engine.training.evaluate", evaluate)
+    train_script.main(["--config", "tiny.yaml", "--overwrite"])
+    best = read_checkpoint(folder / "runs" / "tiny" / "checkpoints" / "best.ckpt").progress
+    assert (best["step"], best["best_score"], best["best_tie"]) == (6, 50.0, -2.0)
+
+
+def test_patience_ends_a_run(folder, monkeypatch, capsys):
+    """And a run that is stopped before goes on to the same end."""
+    tops = iter([10.0, 50.0, 40.0, 50.0, 60.0])
+
+    def evaluate(*_):
+        return Scores(score_kinds(10), (next(tops), 80.0, 3.0), 48)
+
+    monkeypatch.setattr("src.engine.training.evaluate", evaluate)
+    options = ["--config", "tiny.yaml", "--schedule.epochs", "5", "--train.patience", "2"]
+    with pytest.MonkeyPatch.context() as patch:
+        end_after_step(patch, 7, sigterm)
+        with pytest.raises(Stopped):
+            train_script.main([*options, "--overwrite"])
+    train_script.main([*options, "--resume"])
+    assert [e["step"] for e in evaluations(folder / "runs" / "tiny")] == [3, 6, 9, 12]
+    line = "no better top-1 for 2 epochs, train.patience is 2: training ends here"
+    assert line in capsys.readouterr().out
+    train_script.main([*options, "--resume"])
+    assert line in capsys.readouterr().out and next(tops) == 60.0
+
+
+def test_other_losses_and_shares_of_classes(folder):
+    """A run each: its first loss is that of ten equal outputs."""
+    for loss, first in (("bce", 0.72), ("focal", 1.9)):
+        options = ["--train.loss", loss, "--train.class_weights", "sqrt", "--data.balance", "full"]
+        train_script.main(
+            ["--config", "tiny.yaml", *options, "--overwrite", "--schedule.epochs", "1", "--train.log_every", "1"]
+        )
+        entries = [json.loads(line) for line in (folder / "runs" / "tiny" / "metrics.jsonl").read_text().splitlines()]
+        assert entries[0]["loss"] == pytest.approx(first, abs=0.2)
+
+
+def test_a_teacher(folder):
+    """It is in no checkpoint, and a run that is stopped goes on with it to the same bits."""
+    options = ["--config", "tiny.yaml", "--train.teacher", "runs/tiny/checkpoints/best.ckpt", "--output", "taught"]
+    train_script.main(options)
+    whole = read_checkpoint("taught/tiny/checkpoints/last.ckpt")
+    assert not [name for name in (*whole.weights, *whole.state) if "teacher" in name]
+    plain = read_checkpoint("runs/tiny/checkpoints/last.ckpt")
+    assert whole.weights.keys() == plain.weights.keys() and whole.state.keys() == plain.state.keys()
+    assert (whole.weights["head.weight"] != plain.weights["head.weight"]).any()
+    with pytest.MonkeyPatch.context() as patch:
+        end_after_step(patch, 5, sigterm)
+        with pytest.raises(Stopped):
+            train_script.main([*options, "--overwrite"])
+    train_script.main([*options, "--resume"])
+    for name, value in read_checkpoint("taught/tiny/checkpoints/last.ckpt").weights.items():
+        np.testing.assert_array_equal(value, whole.weights[name])
+    with pytest.raises(UserError, match="nothing.ckpt"):
+        train_script.main([*options, "--overwrite", "--train.teacher", "nothing.ckpt"])
 
 
 def test_a_second_start_is_refused_and_names_the_ways_out(folder):
@@ -140,7 +220,10 @@ def sigterm():
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-@pytest.mark.parametrize("step,action,saved", [(2, sigterm, 2), (3, sigterm, 3), (5, power_failure, 4)])
+@pytest.mark.parametrize(
+    "step,action,saved",
+    [pytest.param(2, sigterm, 2, marks=pytest.mark.slow), (3, sigterm, 3), (5, power_failure, 4)],
+)
 def test_resume_gives_the_same_bits(folder, uninterrupted, step, action, saved):
     """Stopped in the middle of an epoch, at its end, and without a chance to save."""
     options = ["--config", "tiny.yaml", "--output", "parts", *FULL_RECIPE, "--train.save_every", "2"]
@@ -152,7 +235,7 @@ def test_resume_gives_the_same_bits(folder, uninterrupted, step, action, saved):
     train_script.main([*options, "--resume"])
     resumed = read_checkpoint(folder / "parts" / "tiny" / "checkpoints" / "last.ckpt")
     assert resumed.progress["step"] == uninterrupted.progress["step"] == 9
-    assert resumed.progress["best_top1"] == uninterrupted.progress["best_top1"]
+    assert resumed.progress["best_score"] == uninterrupted.progress["best_score"]
     assert 0 < uninterrupted.state["skipped_steps"] < 9
     for part in ("weights", "state"):
         values, expected = getattr(resumed, part), getattr(uninterrupted, part)
@@ -218,9 +301,9 @@ def test_a_checkpoint_that_cannot_be_loaded_now_is_not_passed_over(folder, monke
 
 def test_the_best_score_outlives_a_lost_record(folder):
     (folder / "runs" / "tiny" / "metrics.jsonl").unlink()
-    best = read_checkpoint(folder / "runs" / "tiny" / "checkpoints" / "best.ckpt").progress["best_top1"]
+    best = read_checkpoint(folder / "runs" / "tiny" / "checkpoints" / "best.ckpt").progress["best_score"]
     config = load_config("tiny.yaml")
-    assert best > 0 and Training(config, RunFolder(config.output, "tiny"), resume="auto").best_top1 == best
+    assert best > 0 and Training(config, RunFolder(config.output, "tiny"), resume="auto").best_score == best
 
 
 def test_a_disk_that_is_full_ends_a_run_in_one_line(folder, capsys, monkeypatch):
@@ -345,16 +428,16 @@ def diverge_after(patch, step, how):
         if self.step >= step and how in VALUES:
             self.net.head.weight.set_data(ms.Tensor(np.full(self.net.head.weight.shape, VALUES[how], np.float32)))
 
-    def add(self, logits, labels, indices):
+    def add(self, logits, truth, num_valid):
         training = next(keepers)
-        return counter_add(self, logits * (np.nan if training else 1.0), labels, indices)
+        return counter_add(self, logits * (np.nan if training else 1.0), truth, num_valid)
 
-    check_finite, counter_add = Training._check_finite, ScoreCounter.add
+    check_finite, counter_add = Training._check_finite, ClassificationScorer.add
     keepers = (number >= 2 * step for number in itertools.count())
     if how in VALUES:
         patch.setattr(Training, "_check_finite", act)
     else:
-        patch.setattr(ScoreCounter, "add", add)
+        patch.setattr(ClassificationScorer, "add", add)
 
 
 @pytest.mark.parametrize("how,keep", [("weights", "2"), ("outputs", "1")])
@@ -385,7 +468,7 @@ def json_is_json(path):
 def test_a_network_of_nan_has_no_score(folder, capsys):
     """NaN ranks class 0 first, which would be 10 %."""
     content = read_checkpoint("runs/tiny/checkpoints/best.ckpt")
-    net = content.card.create_network()
+    net = create_network(content.card)
     net.head.bias.set_data(ms.Tensor(np.full(10, np.nan, np.float32)))
     save_checkpoint("nan.ckpt", net.get_parameters(), content.card)
     argv = ["--config", "tiny.yaml", "--checkpoint", "nan.ckpt", "--json", "scores.json"]
@@ -401,9 +484,9 @@ def test_returning_to_an_earlier_checkpoint_returns_to_its_best(folder, capsys):
     step_6 = "runs/tiny/checkpoints/step_000000006.ckpt"
     best_then = max(e["top1"] for e in evaluations(run_folder) if e["step"] <= 6)
     later = read_checkpoint(run_folder / "checkpoints" / "best.ckpt")
-    net = later.card.create_network()
+    net = create_network(later.card)
     save_checkpoint(
-        run_folder / "checkpoints" / "best.ckpt", net.get_parameters(), later.card, (), {"step": 9, "best_top1": 100.0}
+        run_folder / "checkpoints" / "best.ckpt", net.get_parameters(), later.card, (), {"step": 9, "best_score": 100.0}
     )
     with pytest.MonkeyPatch.context() as patch:
         end_after_step(patch, 7, sigterm)
@@ -412,13 +495,13 @@ def test_returning_to_an_earlier_checkpoint_returns_to_its_best(folder, capsys):
     out = capsys.readouterr().out
     assert "removed runs/tiny/checkpoints/best.ckpt, which is of a step that this run no longer has" in out
     best = read_checkpoint(run_folder / "checkpoints" / "best.ckpt")  # of step 6, evaluated again
-    assert best.progress["step"] == 6 and best.progress["best_top1"] <= best_then
+    assert best.progress["step"] == 6 and best.progress["best_score"] <= best_then
     assert [e["step"] for e in evaluations(run_folder)] == [3, 6]
     train_script.main([*options, "--resume"])
     best = read_checkpoint(run_folder / "checkpoints" / "best.ckpt")
-    assert f"best top-1 {best.progress['best_top1']:.2f} %" in capsys.readouterr().out
+    assert f"best top-1 {best.progress['best_score']:.2f} %" in capsys.readouterr().out
     eval_script.main(["--config", "tiny.yaml", "--json", "scores.json"])
-    assert json.loads((folder / "scores.json").read_text())["top1"] == best.progress["best_top1"]
+    assert json.loads((folder / "scores.json").read_text())["top1"] == best.progress["best_score"]
 
 
 def evaluations(run_folder):

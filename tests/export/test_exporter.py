@@ -18,10 +18,11 @@ from src.devices.device import set_up_device
 from src.errors import UserError
 from src.export import exporter as export
 from src.export.exported_file import load_exported, read_sidecar, sha256_of, sidecar_of
-from src.export.exporter import COMPARED_BATCH_SIZES, Exporter, Form
+from src.export.exporter import COMPARED_BATCH_SIZES, Exporter, Form, check_form
 from src.models.feature_extractor import FeatureExtractor
 from src.terminal.command import run_command
 from src.weights.checkpoint import save_checkpoint
+from src.weights.described_network import create_network
 from src.weights.model_card import ModelCard
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -51,10 +52,10 @@ CARDS = {
 TOY_CARD = ModelCard("tnt_ti_patch16_224", {}, ["a", "b"], (4, 4), **STATISTICS)
 
 
-def create_network(card: ModelCard) -> nn.Cell:
+def create_filled(card: ModelCard) -> nn.Cell:
     """Random values everywhere, also where initial ones are 0 or 1."""
     set_up_device("CPU", 1, True)
-    net = card.create_network()
+    net = create_network(card)
     rng = np.random.default_rng(1)
     for parameter in net.get_parameters():
         values = rng.uniform(0.1, 0.6, parameter.shape)
@@ -84,7 +85,7 @@ def refuse(capfd, *argv: str) -> str:
 @pytest.mark.parametrize("family", CARDS)
 def test_any_batch_size_in_a_fresh_process(family, tmp_path):
     card = CARDS[family]
-    net = create_network(card)
+    net = create_filled(card)
     written = Exporter(net, card).write(tmp_path / "out" / "net.mindir")
     assert written.comparison.largest_difference <= 1e-5
     assert written.comparison.batch_sizes == COMPARED_BATCH_SIZES == (1, 3)
@@ -106,7 +107,7 @@ def test_any_batch_size_in_a_fresh_process(family, tmp_path):
 def test_command_exports_the_best_checkpoint_of_the_run(tmp_path, capsys):
     card = CARDS["tnt"]
     checkpoint = tmp_path / "output" / "ptnt_digits" / "checkpoints" / "best.ckpt"
-    save_checkpoint(checkpoint, create_network(card).get_parameters(), card)
+    save_checkpoint(checkpoint, create_filled(card).get_parameters(), card)
     command.main(["--batch_size", "2"])
     path = tmp_path / "output" / "ptnt_digits" / "export" / "tnt_ti_patch16_224.mindir"
     assert sorted(path.parent.iterdir()) == [path, sidecar_of(path)]
@@ -141,7 +142,7 @@ def test_command_exports_the_best_checkpoint_of_the_run(tmp_path, capsys):
 
 
 def test_checkpoint_of_another_program_is_described_by_the_config(tmp_path, capfd):
-    net = create_network(CARDS["tnt"])
+    net = create_filled(CARDS["tnt"])
     ms.save_checkpoint(net, "foreign.ckpt")
     assert "foreign.ckpt does not say which network" in refuse(capfd, "--checkpoint", "foreign.ckpt")
     Path("tiny.yaml").write_text(
@@ -162,7 +163,7 @@ def test_a_run_without_checkpoint_says_how_to_get_one(capfd):
 
 
 def test_command_refuses_in_one_line_and_leaves_nothing(tmp_path, capfd):
-    save_checkpoint("a.ckpt", create_network(CARDS["tnt"]).get_parameters(), CARDS["tnt"])
+    save_checkpoint("a.ckpt", create_filled(CARDS["tnt"]).get_parameters(), CARDS["tnt"])
     content = Path("a.ckpt").read_bytes()
     Path("cut.ckpt").write_bytes(content[: len(content) // 2])
     Path("file").write_text("")
@@ -173,7 +174,7 @@ def test_command_refuses_in_one_line_and_leaves_nothing(tmp_path, capfd):
     for options, expected in [
         (["--checkpoint", "none.ckpt"], "none.ckpt does not exist"),
         (["--checkpoint", "cut.ckpt"], "cut.ckpt is not a readable MindSpore checkpoint"),
-        (["--checkpoint", "a.ckpt", "--file_format", "MINDR"], "unknown file format 'MINDR'; did you mean MINDIR?"),
+        (["--checkpoint", "a.ckpt", "--file_format", "MINDR"], "unknown file format 'MINDR'; did you mean MINDIR"),
         (
             ["--checkpoint", "a.ckpt", "--file_format", "tflite"],
             "unknown file format 'tflite'; known: MINDIR, AIR, ONNX",
@@ -186,6 +187,7 @@ def test_command_refuses_in_one_line_and_leaves_nothing(tmp_path, capfd):
         (["--checkpoint", "a.ckpt", "--file_name", "file/x.mindir"], "cannot write file/x.mindir: Not a directory"),
         (["--checkpoint", "a.ckpt", "--batch_size", "0"], "batch_size is 0: expected from 1 to 65536"),
         (["--checkpoint", "a.ckpt", "--batch_size", "65537"], "batch_size is 65537: expected from 1 to 65536"),
+        (["--checkpoint", "a.ckpt", "--batch_size", "100000"], "batch_size is 100000: expected from 1 to 65536"),
         (["--checkpoint", "a.ckpt", "--batch_size", "two"], "batch_size: expected int or null, got two"),
         (["--checkpoint", "a.ckpt", "--device", "GPU"], "device GPU is not available"),
         (["--checkpoint", "a.ckpt", "--precision", "half"], "precision: expected one of float32, float16, got 'half'"),
@@ -284,7 +286,7 @@ def test_air_is_written_on_ascend_for_one_batch_size(tmp_path, monkeypatch):
 def test_several_formats_and_sizes_in_one_call(tmp_path, capsys):
     """A file each, position tables resized, each compared with the network of its size."""
     card = CARDS["tnt"]
-    save_checkpoint("a.ckpt", create_network(card).get_parameters(), card)
+    save_checkpoint("a.ckpt", create_filled(card).get_parameters(), card)
     command.main(
         ["--checkpoint", "a.ckpt", "--file_name", "out/net", "--file_format", "MINDIR", "ONNX"]
         + ["--image_size", "32", "48", "--pixels"]
@@ -304,7 +306,7 @@ def test_several_formats_and_sizes_in_one_call(tmp_path, capsys):
 
 def test_maps_of_stages_encrypted(tmp_path):
     card = CARDS["ptnt"]
-    net = create_network(card)
+    net = create_filled(card)
     key = bytes(range(16))
     written = Exporter(net, card).write("maps.mindir", Form(stages=(1, 3), key=key))
     assert written.comparison.measure == "maps, relative to their largest value"
@@ -323,7 +325,7 @@ def test_maps_of_stages_encrypted(tmp_path):
 
 def test_half_precision_halves_the_file():
     card = ModelCard("tnt_ti_patch16_224", {"depth": 2}, ["a", "b"], (32, 32), **STATISTICS)
-    exporter = Exporter(create_network(card), card)
+    exporter = Exporter(create_filled(card), card)
     full, half = exporter.write("full.mindir"), exporter.write("half.mindir", Form(precision="float16"))
     assert half.comparison.measure == "probabilities" and 0 < half.comparison.largest_difference < 1e-2
     assert half.num_bytes < 0.6 * full.num_bytes
@@ -340,7 +342,15 @@ def test_audit_of_a_configuration(tmp_path, capsys):
     assert [path.name for path in tmp_path.iterdir()] == ["tiny.yaml"]
 
 
+def test_batch_sizes_that_no_description_may_have(tmp_path):
+    check_form(Form(batch_size=65536), tmp_path / "a.mindir")
+    for batch_size in (0, 65537, 100_000):
+        with pytest.raises(UserError, match=f"^batch_size: expected from 1 to 65536, got {batch_size}$"):
+            Exporter(create_toy(), TOY_CARD).write("a.mindir", Form(batch_size=batch_size))
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_batch_that_cannot_fit_is_refused_at_once(monkeypatch):
     monkeypatch.setattr("src.memory.machine_memory", lambda: 10**7)
-    with pytest.raises(UserError, match="^60000 images of 3 channels and 4 x 4 pixels would take at least 0.0 GB"):
+    with pytest.raises(UserError, match="^60,000 images of 3 channels and 4 x 4 pixels would take at least 0.0 GB"):
         Exporter(create_toy(), TOY_CARD).write("a.mindir", Form(batch_size=60_000))

@@ -10,7 +10,8 @@ import pytest
 from mindspore import Tensor, nn, ops
 
 from src.errors import UserError
-from src.export.onnx_cells import build_onnx, load_onnx
+from src.export.onnx_cells import build_onnx
+from src.export.onnx_session import load_onnx
 from src.models import create_model, list_models
 from src.models.feature_extractor import FeatureExtractor
 

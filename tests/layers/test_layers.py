@@ -10,7 +10,7 @@ from mindspore import Tensor, nn
 from src.layers.activation import GELU
 from src.layers.attention import ScaledDotProductAttention
 from src.layers.conv import Conv2d
-from src.layers.cpu_form import native_forms
+from src.layers.cpu_operators import native_operators
 from src.layers.drop_path import DropPath, drop_path_rates
 from src.layers.linear import Linear
 from src.layers.norm import BatchNorm2d, LayerNorm
@@ -56,8 +56,8 @@ class Gradients(nn.Cell):
 def test_layer_norm_has_one_result_in_both_forms(shape, mode):
     """Values and all gradients, of the form for CPUs and of the framework's operator."""
     ours, native = LayerNorm(12), LayerNorm(12)
-    native.has_cpu_form = False
-    assert ours.has_cpu_form
+    native.uses_cpu_operators = False
+    assert ours.uses_cpu_operators
     for name in ("gamma", "beta"):
         value = Tensor(draw(12))
         getattr(ours, name).set_data(value)
@@ -71,12 +71,12 @@ def test_layer_norm_has_one_result_in_both_forms(shape, mode):
         np.testing.assert_allclose(got.asnumpy(), expected.asnumpy(), atol=1e-5)
 
 
-def test_native_forms_are_for_a_while():
+def test_native_operators_are_for_a_while():
     net = nn.SequentialCell(LayerNorm(4), nn.SequentialCell(LayerNorm(4)))
     norms = [cell for _, cell in net.cells_and_names() if isinstance(cell, LayerNorm)]
-    with native_forms(net):
-        assert [norm.has_cpu_form for norm in norms] == [False, False]
-    assert [norm.has_cpu_form for norm in norms] == [True, True]
+    with native_operators(net):
+        assert [norm.uses_cpu_operators for norm in norms] == [False, False]
+    assert [norm.uses_cpu_operators for norm in norms] == [True, True]
 
 
 def test_gelu_has_the_exact_derivative(mode):

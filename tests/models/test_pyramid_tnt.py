@@ -28,8 +28,8 @@ def test_forward_of_the_tiny_case(mode):
     [
         ("pyramid_tnt_ti_192", "ptnt_ti_patch16_192"),
         ("pyramid_tnt_s_256", "ptnt_s_patch16_256"),
-        ("pyramid_tnt_m_256", "ptnt_m_patch16_256"),
-        ("pyramid_tnt_b_256", "ptnt_b_patch16_256"),
+        pytest.param("pyramid_tnt_m_256", "ptnt_m_patch16_256", marks=pytest.mark.slow),
+        pytest.param("pyramid_tnt_b_256", "ptnt_b_patch16_256", marks=pytest.mark.slow),
     ],
 )
 def test_forward_of_published_variants(name, variant):
@@ -44,7 +44,9 @@ def test_gradients(name, mode):
 
 
 @pytest.mark.parametrize("mode", ["graph", pytest.param("pynative", marks=pytest.mark.slow)], indirect=True)
-@pytest.mark.parametrize("name", ["tiny_pyramid_tnt", "tiny_pyramid_tnt_train_mode"])
+@pytest.mark.parametrize(
+    "name", ["tiny_pyramid_tnt", pytest.param("tiny_pyramid_tnt_train_mode", marks=pytest.mark.slow)]
+)
 def test_training_run(name, mode):
     check_training(load_case(name))
 

@@ -8,8 +8,8 @@ from mindspore import amp, nn
 from src.engine.train_step import TrainStep
 from src.models.t2t_tokens import ConvolutionTokens, Float32Cell, TokenPerformer, TokensToToken
 from src.models.t2t_vit import T2TViT
-from src.optim.loss import create_loss
 from src.optim.optimizer import AdamW, decay_groups
+from src.tasks.classification import ClassificationLoss
 
 TINY = {"image_size": 32, "num_classes": 5, "token_dim": 16, "embed_dim": 16, "depth": 1, "num_heads": 2}
 
@@ -143,7 +143,7 @@ def test_performer_stays_finite_in_half_precision_training():
         kqv = layer.kqv(ms.Tensor(draw(1, 4, layer.kqv.in_channels))).asnumpy()
         assert np.square(kqv[..., :16]).sum(axis=-1).min() > 2 * np.finfo(np.float16).max
     optimizer = AdamW(decay_groups(net, 0.05), 1e-3)
-    step = TrainStep(half(net, "to_float"), create_loss(), optimizer, batch_size=2)
+    step = TrainStep(ClassificationLoss(half(net, "to_float")), optimizer, batch_size=2)
     labels = ms.Tensor(np.array([1, 2], np.int32))
     for seed in range(3):
         images = ms.Tensor(np.random.RandomState(seed).randn(2, 3, 32, 32).astype(np.float32))

@@ -41,6 +41,7 @@ def test_gradients(name, mode):
     check_gradients(load_case(name))
 
 
+@pytest.mark.parametrize("mode", ["graph", pytest.param("pynative", marks=pytest.mark.slow)], indirect=True)
 @pytest.mark.parametrize("name", TINY_CASES)
 def test_training_run(name, mode):
     check_training(load_case(name))

@@ -17,7 +17,11 @@ def test_forward_of_tiny_cases(name, mode):
 
 
 @pytest.mark.parametrize(
-    "name", ["tnt_ti_patch16_224", "tnt_s_patch16_224", "tnt_s_se_patch16_224", "tnt_b_patch16_224"]
+    "name",
+    [
+        *("tnt_ti_patch16_224", "tnt_s_patch16_224", "tnt_s_se_patch16_224"),
+        pytest.param("tnt_b_patch16_224", marks=pytest.mark.slow),
+    ],
 )
 def test_forward_of_published_variants(name):
     check_forward(load_case(name))
@@ -28,6 +32,7 @@ def test_gradients(name, mode):
     check_gradients(load_case(name))
 
 
+@pytest.mark.parametrize("mode", ["graph", pytest.param("pynative", marks=pytest.mark.slow)], indirect=True)
 def test_training_run(mode):
     check_training(load_case("tiny_tnt"))
 

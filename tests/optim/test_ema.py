@@ -9,9 +9,9 @@ from src.engine.train_step import TrainStep
 from src.layers.linear import Linear
 from src.layers.norm import BatchNorm2d
 from src.optim.ema import Ema
-from src.optim.loss import create_loss
 from src.optim.loss_scale import LossScale
 from src.optim.optimizer import AdamW
+from src.tasks.classification import ClassificationLoss
 
 RNG = np.random.RandomState(0)
 BATCHES = [
@@ -43,8 +43,7 @@ def build(decay=0.9, warmup=False, accumulate=1, scaled=False):
     optimizer = AdamW(net.trainable_params(), 0.05)
     loss_scale = LossScale(2.0**10) if scaled else None
     step = TrainStep(
-        net,
-        create_loss(),
+        ClassificationLoss(net),
         optimizer,
         batch_size=len(BATCHES[0][0]),
         accumulate=accumulate,

@@ -8,15 +8,15 @@ import pytest
 from mindspore import Tensor, nn, ops
 
 from src.config import load_config
-from src.engine.build import create_card
 from src.engine.train_step import TrainStep
 from src.errors import UserError
-from src.optim.loss import create_loss
 from src.optim.optimizer import AdamW
 from src.portability.audit import audit, audit_graphs, check_targets
 from src.portability.by_hand import TABLE, Entry
 from src.portability.docstrings import PLATFORMS, find_statement
 from src.portability.graph_operators import list_operators
+from src.tasks.classification import Classification, ClassificationLoss
+from src.tasks.configured_card import create_card
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 EVERYWHERE = dict.fromkeys(PLATFORMS, "yes")
@@ -48,7 +48,7 @@ def test_operators_of_a_network():
 def test_operators_of_a_training_step():
     """Derivatives and optimizer are in it; the working directory stays as it is."""
     net = nn.SequentialCell(nn.Dense(4, 3), nn.Sigmoid())
-    step = TrainStep(net, create_loss(), AdamW(net.trainable_params(), 1e-3), batch_size=len(FLOATS))
+    step = TrainStep(ClassificationLoss(net), AdamW(net.trainable_params(), 1e-3), batch_size=len(FLOATS))
     found = list_operators(step, FLOATS, LABELS)
     assert found["AdamWeightDecay"] == 2 and found["SigmoidGrad"] == 1
     assert found["MatMul"] == 2  # the input has no gradient
@@ -131,7 +131,7 @@ def whole():
     }  # fmt: skip
     config.data.mixup, config.optimizer.clip_norm = 0.8, 1.0
     config.train.precision, config.train.accumulate, config.train.ema_decay = "float16", 2, 0.99
-    return audit(config, create_card(config, ["cat", "dog"]), ["GPU", "Ascend"])
+    return audit(config, Classification(config, create_card(config, ["cat", "dog"])), ["GPU", "Ascend"])
 
 
 def test_audit_of_a_network(whole):

@@ -8,8 +8,9 @@ import pytest
 from PIL import Image, ImageFont
 
 from src.errors import UserError
-from src.prediction.drawing import Drawings, choose_font, draw_prediction, find_fonts, shorten
+from src.prediction.drawing import Drawings, draw_prediction
 from src.prediction.predictions import Prediction
+from src.terminal.fonts import find_fonts
 
 FONTS = [ImageFont.load_default(16)]
 TOP = [("cat", 0.75), ("dog", 0.25)]
@@ -71,31 +72,11 @@ def test_labels_are_drawn_and_cut():
     long = draw_prediction(Image.new("RGB", (300, 300)), [("cat " * 100, 0.5)], FONTS)
     assert blank.tobytes() != short.tobytes() != long.tobytes()
     assert count(long, BARS[0]) == count(short, BARS[0])  # no letter on the bar
-    font = FONTS[0]
-    assert shorten("cat", font, 100) == "cat"
-    cut = shorten("a label of many words", font, 100)
-    assert cut.endswith("…") and "a label of many words".startswith(cut[:-1])
-    assert 60 < font.getlength(cut) <= 100
 
 
 @pytest.mark.parametrize("label", ["狗", "Bär", "line\nend", "\udcff", "🐈", "", "\x00", "كلب"])
 def test_any_label(label):
     draw_prediction(Image.new("RGB", (30, 30)), [(label, 0.5)], find_fonts())
-
-
-def test_the_font_with_most_letters():
-    class Font:
-        def __init__(self, letters):
-            self.letters = letters
-
-        def getmask(self, letter):
-            return letter.encode() if letter in self.letters else b"box"
-
-    latin, greek, both = Font("abc"), Font("αβγ"), Font("abcαβγ")
-    assert choose_font([latin, greek, both], "ab") is latin
-    assert choose_font([latin, greek, both], "αβ") is greek
-    assert choose_font([latin, greek, both], "aβ") is both
-    assert choose_font([latin, greek], "狗") is latin
 
 
 def test_files_of_one_name_stay_apart():
@@ -157,6 +138,6 @@ def test_folders_that_cannot_be_used():
             Drawings(folder, files)
     drawings = Drawings("late", files)
     Path("late").write_text("")
-    with pytest.raises(UserError, match="cannot make folder late"):
+    with pytest.raises(UserError, match="cannot make the folder late"):
         drawings.draw(Prediction(files[0], TOP))
     assert sorted(path.name for path in Path().iterdir()) == ["file", "late", "x.png"]

@@ -22,6 +22,7 @@ from src.devices.device import set_up_device
 from src.errors import UserError
 from src.export.exporter import Exporter, Form
 from src.weights.checkpoint import save_checkpoint
+from src.weights.described_network import create_network
 from src.weights.model_card import ModelCard
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
@@ -80,7 +81,7 @@ class Trained:
 def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("trained")
     set_up_device("CPU", 1, False)
-    net = CARD.create_network()
+    net = create_network(CARD)
     rng = np.random.default_rng(1)
     for parameter in net.get_parameters():
         if parameter.ndim > 1:

@@ -51,6 +51,18 @@ def test_files_are_written():
     }
 
 
+def test_links_are_written_through():
+    Path("folder").mkdir()
+    for name in ("out.json", "out.csv"):
+        Path("folder", name).write_text("old")
+        Path(name).symlink_to(Path("folder", name))
+    check_prediction_files("out.json", "out.csv")
+    write_predictions("out.json", "out.csv", PREDICTIONS, [])
+    assert Path("out.json").is_symlink() and Path("out.csv").is_symlink()
+    assert json.loads(Path("folder/out.json").read_text(encoding="utf-8"))["images"][0]["file"] == "a,b.png"
+    assert Path("folder/out.csv").read_text(encoding="utf-8") == to_csv(PREDICTIONS)
+
+
 def test_names_with_odd_bytes():
     write_predictions("out.json", "out.csv", [Prediction(Path("\udcff.png"), [("a", 1.0)])], [])
     assert "\\udcff.png" in Path("out.csv").read_text() and "\\udcff.png" in Path("out.json").read_text()

@@ -4,23 +4,25 @@ import json
 import os
 from functools import partial
 from pathlib import Path
+from threading import Timer
 
 import numpy as np
 import pytest
 from mindspore import Tensor
-from PIL import Image
+from PIL import EpsImagePlugin, Image
 
 import predict as command
 from src.data.read_image import read_image
 from src.data.transforms import EvalTransform
 from src.devices.device import set_up_device
-from src.engine.evaluation import softmax
 from src.errors import UserError
 from src.export.exporter import Exporter
-from src.prediction.classifier import Classifier
+from src.prediction.open_classifier import OpenClassifier
 from src.prediction.predictions import Prediction, Skipped, find_images, predict_images
+from src.tasks.classification_scores import softmax
 from src.terminal.command import run_command
 from src.weights.checkpoint import save_checkpoint
+from src.weights.described_network import create_network
 from src.weights.model_card import ModelCard
 
 CARD = ModelCard(
@@ -67,7 +69,7 @@ def trained(tmp_path_factory):
     """A checkpoint, an exported file and the network itself."""
     folder = tmp_path_factory.mktemp("trained")
     set_up_device("CPU", 1, False)
-    net = CARD.create_network()
+    net = create_network(CARD)
     net.head.weight.set_data(Tensor(np.random.default_rng(1).standard_normal((3, 8)).astype(np.float32)))
     save_checkpoint(folder / "net.ckpt", net.get_parameters(), CARD)
     Exporter(net, CARD).write(folder / "net.mindir")
@@ -90,7 +92,7 @@ def test_every_file_once_in_batches_of_one_size():
     files = [write_image(f"{number}.png", name) for number, name in enumerate(names)]
     Path("2.png").write_text("broken")
     network = BrightestChannel()
-    results = list(predict_images(Classifier(network, CARD), files, batch_size=3, top_k=2, workers=2))
+    results = list(predict_images(OpenClassifier(network, CARD), files, batch_size=3, top_k=2, workers=2))
     assert network.shapes == [(3, 3, 16, 16)] * 3
     assert [(item.file.name, item.top[0][0]) for item in results if isinstance(item, Prediction)] == [
         (f"{number}.png", name) for number, name in enumerate(names) if number != 2
@@ -101,7 +103,7 @@ def test_every_file_once_in_batches_of_one_size():
 
 def test_probabilities_and_top_k():
     [prediction] = predict_images(
-        Classifier(BrightestChannel(), CARD), [write_image("a.png", "blue")], batch_size=1, top_k=9, workers=1
+        OpenClassifier(BrightestChannel(), CARD), [write_image("a.png", "blue")], batch_size=1, top_k=9, workers=1
     )
     assert [label for label, _ in prediction.top] == ["blue", "green", "red"]
     logits = [2 * value / 255 - 1 for value in (250, 60, 10)]
@@ -109,7 +111,7 @@ def test_probabilities_and_top_k():
     np.testing.assert_allclose([share for _, share in prediction.top], expected, atol=1e-6)
     for top_k in (1, 2):
         [prediction] = predict_images(
-            Classifier(BrightestChannel(), CARD), [Path("a.png")], batch_size=1, top_k=top_k, workers=1
+            OpenClassifier(BrightestChannel(), CARD), [Path("a.png")], batch_size=1, top_k=top_k, workers=1
         )
         assert len(prediction.top) == top_k
 
@@ -123,7 +125,9 @@ def test_pixels():
         return images.astype(np.float32).mean(axis=(1, 2))
 
     files = [write_image(f"{name}.png", name) for name in COLOURS]
-    results = list(predict_images(Classifier(run, CARD, takes_pixels=True), files, batch_size=2, top_k=1, workers=1))
+    results = list(
+        predict_images(OpenClassifier(run, CARD, takes_pixels=True), files, batch_size=2, top_k=1, workers=1)
+    )
     assert [item.top[0][0] for item in results] == list(COLOURS)
     assert [(batch.shape, batch.dtype) for batch in batches] == [((2, 16, 16, 3), np.uint8)] * 2
     assert batches[0][0, 0, 0].tolist() == list(COLOURS["red"]) and not batches[1][1].any()
@@ -136,7 +140,7 @@ def test_softmax():
 
 
 def test_outputs_that_are_not_finite():
-    broken = Classifier(lambda images: np.full((1, 3), np.nan, np.float32), CARD)
+    broken = OpenClassifier(lambda images: np.full((1, 3), np.nan, np.float32), CARD)
     with pytest.raises(UserError, match="not finite"):
         list(predict_images(broken, [write_image("a.png")], batch_size=1, top_k=1, workers=1))
 
@@ -210,6 +214,60 @@ def test_unreadable_images_are_named_and_skipped(trained, capfd):
     ]
 
 
+def test_a_pipe_that_nobody_writes_is_named_and_skipped(trained, capfd):
+    write_image("images/good.png")
+    os.mkfifo("images/pipe.png")
+    end_the_wait = Timer(10, lambda: os.close(os.open("images/pipe.png", os.O_RDWR)))  # of whoever opened it to read
+    end_the_wait.start()
+    code, out, err = run(["images", "--model_file", str(trained[0] / "net.mindir")], capfd)
+    end_the_wait.cancel()
+    assert code == 1 and len(out.splitlines()) == 1 + 3
+    assert err.startswith("skipped: cannot read image images/pipe.png (ValueError: a folder, pipe, socket or device, ")
+    assert err.count("\n") == 1
+
+
+def test_no_program_is_started_for_an_image(monkeypatch):
+    """Pillow lets the first `gs` on the PATH draw EPS, which it tells by the content."""
+    Path("bin").mkdir()
+    Path("bin/gs").write_text("#!/bin/sh\n> started\n")
+    Path("bin/gs").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{Path('bin').absolute()}:{os.environ['PATH']}")
+    monkeypatch.setattr(EpsImagePlugin, "gs_binary", None)
+    Image.new("RGB", (4, 4)).save("drawing.png", "EPS")
+    Path("text.png").write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 4 4\n%%EndComments\nshowpage\n")
+    for name in ("drawing.png", "text.png"):
+        with Image.open(name) as image, pytest.raises(OSError):
+            image.load()
+        Path("started").unlink()  # it was there
+    files = [Path("drawing.png"), Path("text.png")]
+    results = list(predict_images(OpenClassifier(BrightestChannel(), CARD), files, batch_size=2, top_k=1, workers=1))
+    assert [result.file for result in results if isinstance(result, Skipped)] == files
+    assert all("UnidentifiedImageError" in result.reason for result in results)
+    assert not Path("started").exists()
+    Path("drawing.png").rename("drawing.eps")
+    assert find_images(["."]) == ([Path("text.png")], [])
+
+
+def test_names_and_labels_do_not_steer_the_terminal(trained, capfd):
+    steering = "\x1b[31m\r\n\x07\x9b2J\u202e"
+    write_image(f"{steering}.png")
+    Image.fromarray(np.full((20, 30), 255, np.uint16)).save(f"{steering}dark.png")
+    Path(f"{steering}bad.png").write_text("no image")
+    Path(f"{steering}empty").mkdir()
+    Path("x.mindir").write_bytes((trained[0] / "net.mindir").read_bytes())
+    sidecar = json.loads((trained[0] / "net.mindir.json").read_text())
+    sidecar["model"]["classes"] = [f"{steering}{name}" for name in CARD.classes]
+    Path("x.mindir.json").write_text(json.dumps(sidecar))
+    images = [f"{steering}{name}" for name in (".png", "dark.png", "bad.png", "empty")]
+    code, out, err = run([*images, "--model_file", "x.mindir"], capfd)
+    assert code == 1 and len(out.splitlines()) == 1 + 2 * 3
+    assert sorted(line.partition(":")[0] for line in err.splitlines()) == ["skipped", "skipped", "warning"]
+    assert (out + err).replace("\n", "").isprintable()
+    code, out, err = run([images[0], f"{images[0]}.prediction.png", "--draw", "."], capfd)
+    assert code == 2 and out == "" and err.startswith("error: ?[31m") and err.count("\n") == 1
+    assert err[:-1].isprintable()
+
+
 def test_wrong_usage_in_one_line(trained, tmp_path, capfd):
     folder = trained[0]
     write_image("a.png")
@@ -226,7 +284,7 @@ def test_wrong_usage_in_one_line(trained, tmp_path, capfd):
         (["a.png", "--model_file", "cut.mindir"], "cut.mindir is damaged"),
         (["a.png", "--checkpoint", "none.ckpt"], "none.ckpt does not exist"),
         (["a.png", *file, "--top_k", "0"], "top_k is 0: expected from 1 to 1000000"),
-        (["a.png", *file, "--top_k", "all"], "top_k: expected int, got all"),
+        (["a.png", *file, "--top_k", "all"], "top_k: expected int or null, got all"),
         (["a.png", *file, "--batch_size", "0"], "batch_size is 0: expected from 1 to 1000000"),
         (["a.png", *file, "--json", "missing/out.json"], "cannot write missing/out.json"),
         (["a.png", *file, "--csv", "missing/out.csv"], "cannot write missing/out.csv"),

@@ -35,7 +35,7 @@ def test_fits(columns):
 
 
 def test_wide_and_unprintable_characters():
-    table = PredictionTable([Path("x\ny\udcff.png")], ["狗", "dog"])
-    row_1, row_2 = table.rows(Prediction(Path("x\ny\udcff.png"), [("狗", 0.5), ("dog", 0.5)]))
-    assert row_1.split() == ["x?y?.png", "1", "狗", "0.5000"]
+    table = PredictionTable([Path("x\ny\udcff.png")], ["狗", "d\x1bg"])
+    row_1, row_2 = table.rows(Prediction(Path("x\ny\udcff.png"), [("狗", 0.5), ("d\x1bg", 0.5)]))
+    assert row_1.split() == ["x?y?.png", "1", "狗", "0.5000"] and row_2.split() == ["2", "d?g", "0.5000"]
     assert len(row_1) == len(row_2) - 1  # the character takes two columns

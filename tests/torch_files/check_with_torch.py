@@ -82,7 +82,9 @@ def check(name: str, wrapper: str | None, torch_python: str, folder: Path) -> No
     import numpy as np
 
     import convert
-    from src.weights.checkpoint import load_weights, read_checkpoint
+    from src.weights.checkpoint import read_checkpoint
+    from src.weights.described_network import create_network
+    from src.weights.loading import load_weights
     from tests.parity import load_case
 
     def converted(file: str) -> dict[str, np.ndarray]:
@@ -99,7 +101,7 @@ def check(name: str, wrapper: str | None, torch_python: str, folder: Path) -> No
     print("both formats give the same checkpoint")
 
     checkpoint = read_checkpoint(folder / "zip.pth.tar.ckpt")
-    net = checkpoint.card.create_network()
+    net = create_network(checkpoint.card)
     load_weights(net, checkpoint)
     case = load_case(name)
     difference = np.abs(net(case.images()).asnumpy() - case.arrays["logits"]).max()

@@ -1,13 +1,11 @@
 """Class features and their embedding in the plane."""
 
-import mindspore as ms
 import numpy as np
 import pytest
 
 from src.data.digits import Digits
 from src.errors import UserError
-from src.models import create_model
-from src.visualization.embedding import Thinned, collect_features, draw_embedding, embed
+from src.visualization.embedding import Thinned, draw_embedding, embed
 
 
 def clusters() -> tuple[np.ndarray, np.ndarray]:
@@ -32,18 +30,6 @@ def test_too_few_images():
     with pytest.raises(UserError, match="at least 5 images, got 4"):
         embed(np.zeros((4, 3), np.float32), "pca", 0)
     assert np.isfinite(embed(np.random.default_rng(0).standard_normal((5, 3)), "tsne", 0)).all()
-
-
-def test_features_are_what_the_head_is_applied_to():
-    ms.set_context(mode=ms.PYNATIVE_MODE)
-    arguments = {"depth": 1, "inner_dim": 4, "outer_dim": 12, "image_size": 32, "num_classes": 3}
-    net = create_model("tnt_s_patch16_224", **arguments).set_train(False)
-    rng = np.random.default_rng(0)
-    batches = [(rng.standard_normal((2, 3, 32, 32)).astype(np.float32), np.array([k, 2]), 2 - k) for k in (0, 1)]
-    features, labels = collect_features(net, batches)
-    assert features.shape == (3, 12) and labels.tolist() == [0, 2, 1]  # the last image of the second batch is filling
-    logits = np.concatenate([net(ms.Tensor(images)).asnumpy()[:n] for images, _, n in batches])
-    np.testing.assert_allclose(net.head(ms.Tensor(features)).asnumpy(), logits, atol=1e-5)
 
 
 def test_thinned_spreads_over_the_data():

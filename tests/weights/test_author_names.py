@@ -16,13 +16,14 @@ import safetensors.numpy
 import convert as command
 import eval as eval_command
 from src.config import Config
-from src.engine.trained_network import open_trained_network
 from src.errors import UserError
 from src.models import create_model
+from src.tasks.trained_network import open_trained_network
 from src.terminal.command import run_command
 from src.weights.author_names import load_reference_weights, reference_names, reference_weights
 from src.weights.checkpoint import read_checkpoint, save_checkpoint
 from src.weights.conversion import convert_file
+from src.weights.described_network import create_network
 from src.weights.model_card import ModelCard
 from src.weights.torch_file import write_safetensors
 from tests.parity import Case, load_case
@@ -186,6 +187,37 @@ def test_timm_names_give_the_authors_logits(tmp_path, capsys):
     np.testing.assert_allclose(net(case.images()).asnumpy(), case.arrays["logits"], rtol=0, atol=1e-4)
 
 
+def test_timm_names_without_a_command_line():
+    case = load_case(TNT)
+    weights = to_timm(weights_of(case))
+    net = case.build()
+    report = load_reference_weights(net, weights)
+    assert report.loaded.keys() == weights.keys() and report.loaded["pixel_pos"] == "inner_pos"
+    assert report.absent == {"outer_tokens": "stays zero, nothing uses it; timm's files leave it out"}
+    ms.set_context(mode=ms.PYNATIVE_MODE)
+    np.testing.assert_allclose(net(case.images()).asnumpy(), case.arrays["logits"], rtol=0, atol=1e-4)
+
+    weights["pixel_embed.proj.bias"] = np.ones(3, np.float32)
+    del weights["norm1_proj.weight"]
+    problem = r"1 missing: proj_norm1.weight \(\d+,\); 1 of another shape: pixel_embed.proj.bias \(3,\) for"
+    with pytest.raises(UserError, match=problem):
+        load_reference_weights(net, weights)
+
+
+def test_no_more_than_ten_names_of_a_kind():
+    net = load_case(TNT).build()
+    weights = {f"layers.{number}.weight": np.zeros(1, np.float32) for number in range(200)}
+    with pytest.raises(UserError) as refusal:
+        load_reference_weights(net, weights)
+    message = str(refusal.value)
+    assert (
+        f"{len(reference_names(net))} missing: " in message
+        and f" and {len(reference_names(net)) - 10} more;" in message
+    )
+    assert message.endswith("layers.9.weight (1,) and 190 more") and message.count("layers.") == 10
+    assert len(message) < 1000
+
+
 def test_evaluation_takes_the_checkpoint(tmp_path, capsys):
     structure = {"depth": 1, "inner_dim": 4, "inner_num_heads": 2, "outer_dim": 8, "outer_num_heads": 2}
     weights = reference_weights(create_model("tnt_ti_patch16_224", **structure, num_classes=10, image_size=32))
@@ -254,6 +286,15 @@ def test_published_variant_by_itself_with_class_names(encoding, tmp_path, capsys
     assert card.model == "t2t_vit_7" and card.arguments == {"num_heads": 4}
     assert card.classes == ["cat", "狗", "bird", "cat", "a b"]
     assert card.mean == pytest.approx((0.449,), abs=1e-6) and card.in_channels == 1
+
+
+def test_1000_classes_have_the_labels_of_imagenet(tmp_path, capsys):
+    net = create_model("tnt_ti_patch16_224", depth=1, num_classes=1000, image_size=32)
+    path = write_zip(tmp_path / "a.pth", reference_weights(net))
+    run("--input", path, "--output", "a.ckpt", "--model", "tnt_ti_patch16_224", "--structure", "{depth: 1}")
+    assert "labels: n01440764 tench, n01443537 goldfish, " in capsys.readouterr().out
+    classes = read_checkpoint("a.ckpt").card.classes
+    assert (len(classes), classes[134], classes[517]) == (1000, "n02012849 crane", "n03126707 crane")
 
 
 def test_weights_for_images_that_are_not_square(tmp_path, capfd):
@@ -379,7 +420,10 @@ def test_other_arguments_that_cannot_be_used(tmp_path, capfd):
         ([*given, "--modle", "x"], "unrecognized arguments: --modle x"),
         ([*given, "--key", "ema"], "expected weights under the key 'ema'"),
         ([*given, "--classes", "two.txt"], "the head has 10 classes, but 2 names were given"),
-        ([*given, "--classes", "hole.txt"], "hole.txt: expected one class name a line: line 2 is empty"),
+        (
+            [*given, "--classes", "hole.txt"],
+            "hole.txt: expected a text file with one class name a line: line 2 is empty",
+        ),
         ([*given, "--classes", os.devnull], "the file is empty"),
         ([*given, "--classes", "latin.txt"], "it is not UTF-8 text"),
         ([*given, "--classes", "none.txt"], "none.txt: expected a text file"),
@@ -406,7 +450,7 @@ def test_other_arguments_that_cannot_be_used(tmp_path, capfd):
 
 def test_checkpoints_are_not_converted_again(tmp_path, capfd):
     card = ModelCard("t2t_vit_7", {"depth": 1}, ["a", "b"], (32, 32), 3, (0.5,) * 3, (0.5,) * 3, 0.9)
-    net = card.create_network()
+    net = create_network(card)
     save_checkpoint(tmp_path / "own.ckpt", net.get_parameters(), card)
     assert "it is a MindSpore checkpoint already" in refused(capfd, "--input", "own.ckpt", "--output", "b.ckpt")
     ms.save_checkpoint(net, str(tmp_path / "bare.ckpt"))

@@ -11,7 +11,9 @@ from src.errors import UserError
 from src.layers.linear import Linear
 from src.layers.norm import BatchNorm2d
 from src.optim.optimizer import AdamW
+from src.tasks.classification import ClassificationLoss
 from src.weights.checkpoint import Checkpoint
+from src.weights.described_network import create_network
 from src.weights.fine_tuning import freeze, layer_numbers, load_initial_weights, lr_scales
 from src.weights.model_card import ModelCard
 
@@ -23,14 +25,14 @@ def card(classes="abc", image_size=(32, 32), model="tnt_s_patch16_224", argument
 
 
 def checkpoint_of(card):
-    net = card.create_network()
+    net = create_network(card)
     net.head.bias.set_data(Tensor(np.arange(1, len(card.classes) + 1), net.head.bias.dtype))  # told apart from new rows
     return Checkpoint("start.ckpt", {p.name: p.asnumpy().copy() for p in net.get_parameters()}, {}, card, {})
 
 
 def init_head(start, classes, **options):
     """Lines, and the bias of the head: row i of `start` has i + 1, a new row 0."""
-    net = card(classes).create_network()
+    net = create_network(card(classes))
     lines = load_initial_weights(net, start, card(classes), **options)
     from_start = net.head.bias.asnumpy()
     for row, bias in enumerate(from_start):
@@ -45,7 +47,7 @@ def values(net):
 
 def test_a_matching_head_is_taken_over():
     start = checkpoint_of(card())
-    net = card().create_network()
+    net = create_network(card())
     assert load_initial_weights(net, start, card()) == []
     for name, value in values(net).items():
         np.testing.assert_array_equal(value, start.weights[name], err_msg=name)
@@ -69,6 +71,7 @@ def test_a_matching_head_is_taken_over():
         ("012", "abc", [1, 2, 3], "numbers its 3 labels and does not name them: the head is taken over for the data's"),
         ("012", "201", [3, 1, 2], "the head is taken over by name for 3 of the data's 3 labels"),
         ("012", "ab", [0, 0], "the head starts anew"),
+        (["n02012849 crane", "n03126707 crane"], ["n03126707", "eel"], [2, 0], "by name for 1 of the data's 2 labels"),
     ],
 )
 def test_rows_of_the_head_go_by_name(there, here, rows, line):
@@ -94,7 +97,7 @@ def test_the_head_of_another_program_is_numbered():
 
 def test_heads_of_another_structure_are_refused():
     other = {**TNT, "outer_num_heads": 4, "inner_num_heads": 1}
-    net = card(arguments=other).create_network()
+    net = create_network(card(arguments=other))
     before = values(net)
     with pytest.raises(
         UserError, match=r"start.ckpt holds another network .*inner_num_heads: 2 and 1; outer_num_heads"
@@ -106,14 +109,14 @@ def test_heads_of_another_structure_are_refused():
 
 def test_tables_of_another_image_size_are_resized():
     start = checkpoint_of(card(image_size=(32, 32)))
-    net = card(image_size=(32, 64)).create_network()
+    net = create_network(card(image_size=(32, 64)))
     lines = load_initial_weights(net, start, card(image_size=(32, 64)))
     assert "resized outer_pos: (1, 5, 16) to (1, 9, 16)" in lines
     np.testing.assert_array_equal(values(net)["outer_pos"][0, 0], start.weights["outer_pos"][0, 0])
 
 
 def test_any_other_difference_is_refused():
-    net = card(arguments={**TNT, "depth": 1}).create_network()
+    net = create_network(card(arguments={**TNT, "depth": 1}))
     before = values(net)
     start = replace(checkpoint_of(card("abcde")), card=None)
     with pytest.raises(UserError, match=r"start.ckpt does not fit this network: .* 29 unexpected"):
@@ -123,7 +126,7 @@ def test_any_other_difference_is_refused():
 
 
 def test_freeze():
-    net = card().create_network()
+    net = create_network(card())
     assert freeze(net, ["blocks.0.*", "cls_token"])[1] == "froze 1 parameters that match cls_token"
     trainable = {p.name for p in net.trainable_params()}
     assert not any(name.startswith("blocks.0.") for name in trainable) and "cls_token" not in trainable
@@ -165,7 +168,7 @@ def test_frozen_batch_norms_keep_their_statistics(patterns, moving, learning, ba
     norm = net.norm
     parameters = [norm.moving_mean, norm.moving_variance, norm.gamma]
     before = [p.asnumpy().copy() for p in parameters]
-    step = TrainStep(net, nn.CrossEntropyLoss(), AdamW([{"params": net.trainable_params()}], 0.1), batch_size=2)
+    step = TrainStep(ClassificationLoss(net), AdamW([{"params": net.trainable_params()}], 0.1), batch_size=2)
     images = Tensor(np.random.default_rng(0).normal(3.0, 2.0, size=(2, 3, 2, 2)).astype(np.float32))
     step(images, Tensor(np.array([0, 1], np.int32)))
     changed = [bool((p.asnumpy() != old).any()) for p, old in zip(parameters, before, strict=True)]
@@ -178,14 +181,14 @@ def test_frozen_batch_norms_keep_their_statistics(patterns, moving, learning, ba
 
 def test_freezing_the_stem_of_pyramid_tnt_freezes_its_batch_norms():
     arguments = {"depths": [1, 1, 1, 1]}
-    net = card(model="ptnt_ti_patch16_192", arguments=arguments).create_network()
+    net = create_network(card(model="ptnt_ti_patch16_192", arguments=arguments))
     freeze(net, ["patch_embed.*"])
     norms = [cell for _, cell in net.cells_and_names() if isinstance(cell, BatchNorm2d)]
     assert len(norms) == 5 and all(norm.use_batch_statistics is False for norm in norms)
 
 
 def test_depth_of_tnt():
-    numbers = layer_numbers(card().create_network())
+    numbers = layer_numbers(create_network(card()))
     names = (
         "outer_pos",
         "patch_embed.proj.weight",
@@ -200,7 +203,7 @@ def test_depth_of_tnt():
 def test_depth_of_pyramid_tnt():
     """Two blocks in the second stage: the merges before it are as deep as its first block."""
     arguments = {"depths": [1, 2, 1, 1]}
-    numbers = layer_numbers(card(model="ptnt_ti_patch16_192", arguments=arguments).create_network())
+    numbers = layer_numbers(create_network(card(model="ptnt_ti_patch16_192", arguments=arguments)))
     expected = {
         "patch_embed.common_conv.0.weight": 0,
         "stages.0.relative_pos": 1,
@@ -215,7 +218,7 @@ def test_depth_of_pyramid_tnt():
 
 
 def test_learning_rate_scales():
-    scales = lr_scales(card().create_network(), layer_decay=0.5, backbone_lr_scale=0.1)
+    scales = lr_scales(create_network(card()), layer_decay=0.5, backbone_lr_scale=0.1)
     assert scales["head.weight"] == 1.0
     assert scales["norm.gamma"] == pytest.approx(0.1)
     assert scales["blocks.1.proj.weight"] == pytest.approx(0.05)

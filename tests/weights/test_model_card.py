@@ -6,6 +6,7 @@ from dataclasses import asdict, replace
 import pytest
 
 from src.errors import UserError
+from src.weights.described_network import check_card
 from src.weights.model_card import ModelCard
 
 CARD = ModelCard(
@@ -49,7 +50,7 @@ def test_limits_are_inside():
 def test_wrong_values_are_named(name):
     for value in WRONG[name]:
         with pytest.raises(UserError) as found:
-            ModelCard.from_dict({**CARD.to_dict(), name: value}, "x.ckpt")
+            check_card(ModelCard.from_dict({**CARD.to_dict(), name: value}, "x.ckpt"), "x.ckpt")
         message = str(found.value)
         assert message.startswith("x.ckpt: its description of the network cannot be used: ")
         assert "\n" not in message and len(message) < 800

@@ -1,0 +1,124 @@
+"""The best boxes, none of which covers another: in the graph, with static shapes, ties by the lower index.
+
+MindSpore's TopK and Sort order equal values arbitrarily, each device in its way; here whole numbers that are all
+different are sorted instead, so that a detector gives the same boxes in the same order everywhere.
+"""
+
+from mindspore import dtype as mstype
+from mindspore import nn, ops
+
+
+class TopRows(nn.Cell):
+    """The k largest of scores (n,), the largest first, of equal ones that with the lower index: (k,), (k,) int32.
+
+    Of a batch of scores (B, n), those of each row: (B, k), (B, k).
+
+    Args:
+        k: of n scores, all where there are no more.
+    """
+
+    def __init__(self, k: int):
+        super().__init__()
+        self.k = k
+        self.top = ops.TopK(sorted=True)
+
+    def construct(self, scores):
+        if scores.ndim == 1:
+            values, rows = self.of_batch(scores.reshape(1, -1))
+            return values[0], rows[0]
+        return self.of_batch(scores)
+
+    def of_batch(self, scores):
+        n = scores.shape[1]
+        if n > self.k:
+            least = self.top(scores, self.k)[0][:, self.k - 1 :]
+            above, equal = scores > least, scores == least
+            room = self.k - above.astype(mstype.int32).sum(axis=1, keepdims=True)
+            first_equal = ops.logical_and(equal, ops.cumsum(equal.astype(mstype.int32), 1) <= room)
+            chosen = ops.logical_or(above, first_equal)
+            keys = ops.select(chosen, n - self.indices(scores, n), ops.zeros(scores.shape, mstype.int32))
+            rows = n - self.top(keys, self.k)[0]  # rising
+            values = ops.gather_elements(scores, 1, rows)
+        else:
+            rows, values = self.indices(scores, n), scores
+        order = self.order(values)
+        return ops.gather_elements(values, 1, order), ops.gather_elements(rows, 1, order)
+
+    def indices(self, scores, n):
+        return ops.tile(ops.arange(n).astype(mstype.int32).reshape(1, -1), (scores.shape[0], 1))
+
+    def order(self, values):
+        """The permutation of (B, k) that sorts: a row's place is the number of those that come before it."""
+        k = values.shape[1]
+        own, other = ops.tile(values.reshape(-1, k, 1), (1, 1, k)), ops.tile(values.reshape(-1, 1, k), (1, k, 1))
+        index = self.indices(values, k)
+        earlier = ops.tile(index.reshape(-1, 1, k), (1, k, 1)) < ops.tile(index.reshape(-1, k, 1), (1, 1, k))
+        before = ops.logical_or(other > own, ops.logical_and(other == own, earlier))
+        place = before.astype(mstype.int32).sum(axis=2)
+        return self.top(k - 1 - place, k)[1] if k > 1 else index
+
+
+class Suppress(nn.Cell):
+    """Boxes (n, 4) by falling score, labels (n,), valid (n,) -> (n,) bool: those that stay.
+
+    A box goes when its IoU with one that stays, of its class, is above the threshold.
+
+    Args:
+        iou_threshold: above it the lower one goes.
+    """
+
+    def __init__(self, iou_threshold: float):
+        super().__init__()
+        self.nms = ops.NMSWithMask(iou_threshold)
+        self.largest, self.smallest = ops.ReduceMax(), ops.ReduceMin()
+        self.concat = ops.Concat(axis=1)
+
+    def construct(self, boxes, labels, valid):
+        n = boxes.shape[0]
+        span = ops.maximum(self.largest(boxes), -self.smallest(boxes)) * 2.0 + 1.0
+        labels = ops.select(valid, labels, labels * 0 - 1).astype(mstype.float32)
+        moved = boxes + (labels * span).reshape(-1, 1)
+        moved = ops.select(ops.tile(valid.reshape(-1, 1), (1, 4)), moved, ops.zeros_like(moved) - span)  # without area
+        ranks = (n - ops.arange(n).astype(mstype.int32)).astype(mstype.float32).reshape(-1, 1)
+        stays = self.nms(self.concat((moved, ranks)))[2]
+        return ops.logical_and(stays, valid)
+
+
+class Detections(nn.Cell):
+    """Candidates of one image -> its detections, the best first.
+
+    Candidates are (box, class) pairs: boxes (n, 4), scores (n,), labels (n,) int32, valid (n,) bool. What comes out has
+    `max_per_image` rows: boxes (m, 4), scores (m,), labels (m,) int32, zeros (labels -1) behind the last, and how many
+    count.
+
+    Args:
+        max_per_image: m.
+        iou_threshold: see `Suppress`.
+    """
+
+    def __init__(self, max_per_image: int = 100, iou_threshold: float = 0.5):
+        super().__init__()
+        self.max_per_image = max_per_image
+        self.suppress = Suppress(iou_threshold)
+        self.top = ops.TopK(sorted=True)
+        self.rows = TopRows(max_per_image)
+
+    def construct(self, boxes, scores, labels, valid):
+        n = scores.shape[0]
+        order = self.rows.order(ops.select(valid, scores, ops.zeros_like(scores) - 1.0).reshape(1, -1))[0]
+        boxes, scores, labels, valid = boxes[order], scores[order], labels[order], valid[order]
+        stays = self.suppress(boxes, labels, valid)
+        keys = ops.select(stays, n - ops.arange(n).astype(mstype.int32), ops.zeros(n, mstype.int32))
+        m = min(self.max_per_image, n)
+        best = self.top(keys, m)[0]
+        counts = best > 0
+        kept = ops.select(counts, n - best, ops.zeros_like(best))
+        boxes = ops.select(ops.tile(counts.reshape(-1, 1), (1, 4)), boxes[kept], ops.zeros((m, 4), mstype.float32))
+        scores = ops.select(counts, scores[kept], ops.zeros(m, mstype.float32))
+        labels = ops.select(counts, labels[kept], ops.zeros(m, mstype.int32) - 1)
+        if m < self.max_per_image:
+            more = self.max_per_image - m
+            boxes = ops.concat((boxes, ops.zeros((more, 4), mstype.float32)), 0)
+            scores = ops.concat((scores, ops.zeros(more, mstype.float32)), 0)
+            labels = ops.concat((labels, ops.zeros(more, mstype.int32) - 1), 0)
+        return boxes, scores, labels, counts.astype(mstype.int32).sum().astype(mstype.int32)
