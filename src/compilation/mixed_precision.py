@@ -30,14 +30,15 @@ def set_precision(net: nn.Cell, precision: str, device: str) -> None:
         device: CPU, GPU or Ascend.
 
     Raises:
-        UserError: unknown precision, or bfloat16 on CPU, where MindSpore lacks most operators for it.
+        UserError: unknown precision, or bfloat16 anywhere but on Ascend: MindSpore lacks most operators for it on CPU,
+            and Cast, Reshape, MatMul and Conv2D on GPU.
     """
     if precision not in PRECISIONS:
         raise UserError(f"expected a precision of {', '.join(PRECISIONS)}, got {precision!r}")
     if precision == "float32":
         return
-    if precision == "bfloat16" and device == "CPU":
-        raise UserError("MindSpore has no bfloat16 operators on CPU; use float16 or float32 there")
+    if precision == "bfloat16" and device != "Ascend":
+        raise UserError(f"MindSpore has no bfloat16 operators on {device}; use float16 or float32 there")
     _set(net, HALF_TYPES[precision])
 
 

@@ -1,7 +1,8 @@
 """The best boxes, none of which covers another: in the graph, with static shapes, ties by the lower index.
 
 MindSpore's TopK and Sort order equal values arbitrarily, each device in its way; here whole numbers that are all
-different are sorted instead, so that a detector gives the same boxes in the same order everywhere.
+different are sorted instead, so that a detector gives the same boxes in the same order everywhere. They are float32,
+because there is no TopK of integers on GPUs.
 """
 
 from mindspore import dtype as mstype
@@ -37,7 +38,7 @@ class TopRows(nn.Cell):
             first_equal = ops.logical_and(equal, ops.cumsum(equal.astype(mstype.int32), 1) <= room)
             chosen = ops.logical_or(above, first_equal)
             keys = ops.select(chosen, n - self.indices(scores, n), ops.zeros(scores.shape, mstype.int32))
-            rows = n - self.top(keys, self.k)[0]  # rising
+            rows = n - self.top(keys.astype(mstype.float32), self.k)[0].astype(mstype.int32)  # rising
             values = ops.gather_elements(scores, 1, rows)
         else:
             rows, values = self.indices(scores, n), scores
@@ -55,7 +56,7 @@ class TopRows(nn.Cell):
         earlier = ops.tile(index.reshape(-1, 1, k), (1, k, 1)) < ops.tile(index.reshape(-1, k, 1), (1, 1, k))
         before = ops.logical_or(other > own, ops.logical_and(other == own, earlier))
         place = before.astype(mstype.int32).sum(axis=2)
-        return self.top(k - 1 - place, k)[1] if k > 1 else index
+        return self.top((k - 1 - place).astype(mstype.float32), k)[1] if k > 1 else index
 
 
 class Suppress(nn.Cell):
@@ -110,7 +111,7 @@ class Detections(nn.Cell):
         stays = self.suppress(boxes, labels, valid)
         keys = ops.select(stays, n - ops.arange(n).astype(mstype.int32), ops.zeros(n, mstype.int32))
         m = min(self.max_per_image, n)
-        best = self.top(keys, m)[0]
+        best = self.top(keys.astype(mstype.float32), m)[0].astype(mstype.int32)
         counts = best > 0
         kept = ops.select(counts, n - best, ops.zeros_like(best))
         boxes = ops.select(ops.tile(counts.reshape(-1, 1), (1, 4)), boxes[kept], ops.zeros((m, 4), mstype.float32))

@@ -8,10 +8,11 @@ from mindspore import nn, ops
 
 from ..layers.random_mask import LAYER_FACTOR, ROW_FACTOR, mask_bits
 from .matcher import Matcher
+from .nms import TopRows
 from .rows import rows_of_batch
 
-INDEX_BITS = (13, 16)
-"""Of a key, by which no two are equal, for up to 8,192 candidates and for more; the others are random."""
+KEY_BITS = 24
+"""Of a candidate's key: what float32 holds exactly, because GPUs have no TopK of integers. Of equal keys the first wins."""
 
 
 class RegionSampling(nn.Cell):
@@ -31,7 +32,7 @@ class RegionSampling(nn.Cell):
         super().__init__()
         self.matcher, self.num_samples, self.stage = matcher, num_samples, stage
         self.num_positive = int(num_samples * positive_share)
-        self.top = ops.TopK(sorted=True)
+        self.top_positive, self.top_negative = TopRows(self.num_positive), TopRows(num_samples)
         self.argmax = ops.Argmax(axis=2, output_type=mstype.int32)
 
     def construct(self, candidates, valid, objects, is_object, key):
@@ -50,8 +51,8 @@ class RegionSampling(nn.Cell):
         valid = ops.concat((is_object, valid), 1)
         keys = self.keys(key, valid.shape[1])
         positive = ops.logical_and(valid, assigned >= 0)
-        positive_rows, num_positive = self.draw(positive, keys, self.num_positive)
-        negative_rows, num_negative = self.draw(ops.logical_and(valid, assigned < 0), keys, self.num_samples)
+        positive_rows, num_positive = self.draw(positive, keys, self.top_positive)
+        negative_rows, num_negative = self.draw(ops.logical_and(valid, assigned < 0), keys, self.top_negative)
         place = ops.tile(ops.arange(self.num_samples).astype(mstype.int32).reshape(1, -1), (batch, 1))
         num_positive, num_negative = num_positive.reshape(-1, 1), num_negative.reshape(-1, 1)
         behind = positive_rows.shape[1] + ops.minimum(place - num_positive, negative_rows.shape[1] - 1)
@@ -83,18 +84,15 @@ class RegionSampling(nn.Cell):
         return assigned
 
     def keys(self, key, n):
-        """(B, n) whole numbers from 0 on, at random and different from each other."""
+        """(B, n) whole numbers from 0 on, at random, float32."""
         index = ops.tile(ops.arange(n).astype(mstype.int32).reshape(1, -1), (key.shape[0], 1))
         bits = mask_bits(index * ROW_FACTOR + self.stage * LAYER_FACTOR, ops.tile(key.reshape(-1, 1), (1, n)))
-        index_bits = INDEX_BITS[0] if n <= 1 << INDEX_BITS[0] else INDEX_BITS[1]
-        bits = ops.bitwise_and(bits, 0x7FFFFFFF - (1 << index_bits) + 1)
-        return bits + index
+        return ops.bitwise_and(bits, (1 << KEY_BITS) - 1).astype(mstype.float32)
 
-    def draw(self, wanted, keys, count):
-        """Rows (B, k) of the wanted ones with the largest keys, k at most `count`, and how many there are."""
-        keys = ops.select(wanted, keys, keys * 0 - 1)
-        found, rows = self.top(keys, min(count, keys.shape[1]))
-        return rows, (found >= 0).astype(mstype.int32).sum(axis=1)
+    def draw(self, wanted, keys, top):
+        """Rows (B, k) of the wanted ones with the largest keys, and how many there are."""
+        found, rows = top(ops.select(wanted, keys, ops.zeros_like(keys) - 1.0))
+        return rows, (found >= 0.0).astype(mstype.int32).sum(axis=1)
 
 
 def overlaps(one, other):

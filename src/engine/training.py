@@ -15,6 +15,7 @@ from mindspore import Tensor, nn
 from ..config import Config, dump_config
 from ..devices.device import current_device, set_up_device
 from ..devices.ranks import Exchange, start_distribution
+from ..devices.self_check import check_arithmetic
 from ..devices.versions import describe_environment
 from ..errors import TemporaryError, UserError, counted
 from ..tasks import create_task
@@ -78,6 +79,7 @@ class Training:
             lines.append(counted(self.ranks.count, "device"))
         lines += about_data
         check_same_start(self.exchange, config, self.task.facts())
+        check_arithmetic(config.train.precision)
 
         self.train_batches = self.task.create_train_batches(self.ranks)
         self.eval_batches = self.task.create_eval_batches(self.ranks)

@@ -94,7 +94,13 @@ def step_key(seed: int, step):
 
 
 def _hash(x):
-    """A bijection of int32 that spreads every bit over all; `>>` repeats the sign, so the upper bits are cut off."""
-    x = ops.bitwise_xor(x, ops.bitwise_and(ops.bitwise_right_shift(x, 16), 0xFFFF)) * _MULTIPLIER_1
-    x = ops.bitwise_xor(x, ops.bitwise_and(ops.bitwise_right_shift(x, 15), 0x1FFFF)) * _MULTIPLIER_2
-    return ops.bitwise_xor(x, ops.bitwise_and(ops.bitwise_right_shift(x, 16), 0xFFFF))
+    """A bijection of int32 that spreads every bit over all."""
+    x = ops.bitwise_xor(x, _shift_right(x, 16)) * _MULTIPLIER_1
+    x = ops.bitwise_xor(x, _shift_right(x, 15)) * _MULTIPLIER_2
+    return ops.bitwise_xor(x, _shift_right(x, 16))
+
+
+def _shift_right(x, places):
+    """x >> places without its sign, which `bitwise_right_shift` repeats. The places have the shape of x, because the
+    GPU's kernel refuses a tensor of one element with a number."""
+    return ops.bitwise_and(ops.bitwise_right_shift(x, ops.full_like(x, places)), 2 ** (32 - places) - 1)

@@ -8,6 +8,7 @@ from mindspore import Tensor
 from src.compilation.mixed_precision import set_precision
 from src.engine.train_step import TrainStep
 from src.models import create_model
+from src.optim.loss import create_loss
 from src.optim.loss_scale import LossScale
 from src.optim.optimizer import AdamW, decay_groups
 from src.tasks.classification import ClassificationLoss
@@ -51,7 +52,13 @@ def train(kind, precision):
     set_precision(net, precision, "CPU")
     loss_scale = LossScale(2.0**24) if precision == "float16" else None
     optimizer = AdamW(decay_groups(net, 0.05), 1e-3)
-    step = TrainStep(ClassificationLoss(net, 0.1), optimizer, 5.0, batch_size=BATCH, loss_scale=loss_scale)
+    step = TrainStep(
+        ClassificationLoss(net, create_loss(label_smoothing=0.1)),
+        optimizer,
+        5.0,
+        batch_size=BATCH,
+        loss_scale=loss_scale,
+    )
     images, labels = fixed_images(arguments["image_size"])
     losses = []
     for number in range(STEPS):

@@ -12,6 +12,7 @@ from src.config import Config
 from src.engine import from_config
 from src.layers.random_mask import number_masks
 from src.models import create_model
+from src.optim.loss import create_loss
 from src.tasks.classification import ClassificationLoss
 
 TINY = {
@@ -53,7 +54,7 @@ def train(net, precision="float32", steps=3):
     """Losses of a few steps."""
     config = Config()
     config.train.batch_size, config.train.precision = 4, precision
-    step = from_config.create_train_step(config, ClassificationLoss(net, 0.1), net, 1e-3)
+    step = from_config.create_train_step(config, ClassificationLoss(net, create_loss(label_smoothing=0.1)), net, 1e-3)
     rng = np.random.default_rng(0)
     images = ms.Tensor(rng.standard_normal((4, 3, *net.image_size), np.float32))
     return [step(images, ms.Tensor(np.arange(4, dtype=np.int32))).asnumpy().item() for _ in range(steps)]
