@@ -12,7 +12,7 @@ from .nms import TopRows
 from .rows import rows_of_batch
 
 KEY_BITS = 24
-"""Of a candidate's key: what float32 holds exactly, because GPUs have no TopK of integers. Of equal keys the first wins."""
+"""Of a key: what float32 holds exactly, because GPUs have no TopK of integers. Of equal keys the first wins."""
 
 
 class RegionSampling(nn.Cell):
