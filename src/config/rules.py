@@ -59,6 +59,7 @@ RULES: dict[str, Rule] = {
     "model.drop_path_rate": _RATE,
     "data.root": _PATH,
     "data.classes": _PATH,
+    "data.val_split": Rule("above 0 and below 1", lambda value: 0 < value < 1),
     "data.crop_scale": Rule("[low, high] with 0 < low <= high <= 1", lambda value: 0 < value[0] <= value[1] <= 1),
     "data.crop_ratio": _range(0.01, 100),
     "data.flip_prob": _PROBABILITY,

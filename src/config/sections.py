@@ -52,9 +52,11 @@ class DataConfig:
             make_mindrecord.py), an official archive, unpacked: 'cifar10', 'cifar100', 'oxford_pets' or 'flowers102', or
             'coco' for detection.
         root: folder of the images, null for 'digits'; for 'folder' it holds train/ and val/, each with one sub-folder
-            per class, for an archive what that unpacks to.
+            per class, or with val_split the class folders; for an archive what that unpacks to.
         classes: text file that chooses and orders the class folders, one a line, or a folder, a tab or comma, and its
             label; all of them, sorted by name, when null.
+        val_split: share of each class that validates, where root holds the class folders themselves; which images is a
+            function of the seed. train/ and val/ are there when null.
         crop_scale: area share of the random crop in training.
         crop_ratio: aspect ratio of the random crop in training.
         flip_prob: probability of a horizontal flip in training.
@@ -84,6 +86,7 @@ class DataConfig:
     source: DataSource = "folder"
     root: str | None = None
     classes: str | None = None
+    val_split: float | None = None
     crop_scale: tuple[float, float] = (0.08, 1.0)
     crop_ratio: tuple[float, float] = (0.75, 1.3333333333333333)
     flip_prob: float = 0.5

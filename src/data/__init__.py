@@ -7,6 +7,7 @@ the same) and `source.classes` (names in label order).
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 from ..errors import UserError
 from .cifar import Cifar
@@ -17,6 +18,7 @@ from .image_folder import ImageFolder
 from .loader import Dataset
 from .mindrecord import MindRecord
 from .oxford_pets import OxfordPets
+from .val_split import Division, ValSplit
 
 # Sources that are read from a folder: how, and what the folder holds.
 _FOLDERS: dict[str, tuple[Callable[..., Dataset], str]] = {
@@ -29,7 +31,9 @@ _FOLDERS: dict[str, tuple[Callable[..., Dataset], str]] = {
 }
 
 
-def open_dataset(source: str, root: str | None, split: str, classes: str | None = None) -> Dataset:
+def open_dataset(
+    source: str, root: str | None, split: str, classes: str | None = None, val_split: ValSplit | None = None
+) -> Dataset:
     """Opens one split of a data set.
 
     Args:
@@ -38,13 +42,18 @@ def open_dataset(source: str, root: str | None, split: str, classes: str | None 
         root: the folder that holds the images, laid out as its source's file in this package says; none for 'digits'.
         split: 'train' or 'val'.
         classes: file that chooses and orders the classes of a 'folder', see `class_list`; all of them when None.
+        val_split: how the images of a 'folder' are divided that holds the class folders themselves.
 
     Raises:
-        UserError: unknown source, a root where none belongs, no root where one is needed, classes that a source does
-            not let choose, or the source's own errors.
+        UserError: unknown source, a root where none belongs, no root where one is needed, classes or a division that a
+            source has of its own, or the source's own errors.
     """
-    if classes is not None and source != "folder":
-        raise UserError(f"data.classes chooses among class folders: leave it out with data source {source!r}")
+    for key, value, does in (
+        ("classes", classes, "chooses among class folders"),
+        ("val_split", val_split, "divides one folder of classes"),
+    ):
+        if value is not None and source != "folder":
+            raise UserError(f"data.{key} {does}: leave it out with data source {source!r}")
     if source == "digits":
         if root is not None:
             raise UserError(
@@ -60,5 +69,12 @@ def open_dataset(source: str, root: str | None, split: str, classes: str | None 
     open_split, content = _FOLDERS[source]
     if root is None:
         raise UserError(f"data source {source!r} needs the folder that holds {content}, but none was given")
-    options = {} if classes is None else {"classes": read_class_list(classes)}
+    options: dict[str, Any] = {} if classes is None else {"classes": read_class_list(classes)}
+    if val_split is not None:
+        options["val_split"] = val_split
     return open_split(root, split, **options)
+
+
+def division_of(dataset: Dataset) -> Division | None:
+    """What divided the images into training and validation; None where the source comes in two parts."""
+    return dataset.division if isinstance(dataset, ImageFolder | MindRecord) else None

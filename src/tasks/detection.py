@@ -27,7 +27,7 @@ from .scores import ScoreKind
 
 _OTHER_TASK = (
     *(f"data.{name}" for name in ("rand_augment", "three_augment", "color_jitter", "erase_prob", "mixup", "cutmix")),
-    *("data.classes", "data.balance", "train.loss", "train.class_weights", "train.teacher"),
+    *("data.classes", "data.val_split", "data.balance", "train.loss", "train.class_weights", "train.teacher"),
 )
 """Keys that have no meaning here: each must have its default."""
 
@@ -116,6 +116,9 @@ class Detection:
                     f"names of the {kind} images": data.fingerprint(),
                 }
         return facts
+
+    def training_data(self) -> dict[str, Any]:
+        return {}
 
     def describe(self) -> str:
         height, width = self.card.canvas
