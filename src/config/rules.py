@@ -58,6 +58,8 @@ RULES: dict[str, Rule] = {
     "model.attn_drop_rate": _RATE,
     "model.drop_path_rate": _RATE,
     "data.root": _PATH,
+    "data.train_list": _PATH,
+    "data.val_list": _PATH,
     "data.classes": _PATH,
     "data.val_split": Rule("above 0 and below 1", lambda value: 0 < value < 1),
     "data.crop_scale": Rule("[low, high] with 0 < low <= high <= 1", lambda value: 0 < value[0] <= value[1] <= 1),

@@ -15,7 +15,7 @@ from ..files.text_lines import read_lines
 from .labels import named, one_spelling
 
 _CONTENT = "one class folder a line, or a folder, a tab or comma, and its label"
-_LONGEST_LABEL = 1000
+LONGEST_LABEL = 1000
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def read_class_list(path: str | Path) -> ClassList:
         name, mark, label = line.partition("\t" if "\t" in line else ",")
         name, label = name.strip(), label.strip() if mark else name.strip()
         for kind, text in (("class", name), ("label", label)):
-            if not text or not text.isprintable() or len(text) > _LONGEST_LABEL:
+            if not text or not text.isprintable() or len(text) > LONGEST_LABEL:
                 raise UserError(f"{path}: line {number} is {shown(line)}: expected {_CONTENT}")
             if (earlier := first.setdefault((kind, one_spelling(text)), number)) != number:
                 raise UserError(f"{path}: lines {earlier} and {number} both have the {kind} {shown(text)}: remove one")

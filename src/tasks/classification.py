@@ -14,6 +14,7 @@ from ..compilation.recompute import recompute_blocks
 from ..config import Config
 from ..data import division_of, open_dataset
 from ..data.image_folder import ImageFolder
+from ..data.image_list import ImageList
 from ..data.labels import count_of, labels_of, match_labels, named, unknown_labels
 from ..data.loader import Dataset, EvalLoader, TrainLoader
 from ..data.relabeled import Relabeled, relabeled
@@ -270,7 +271,7 @@ def open_split(config: Config, split: str) -> Dataset:
     """The data of `config`, 'train' or 'val'."""
     data = config.data
     val_split = None if data.val_split is None else ValSplit(data.val_split, config.seed)
-    return open_dataset(data.source, data.root, split, data.classes, val_split)
+    return open_dataset(data.source, data.root, split, data.classes, val_split, data.train_list, data.val_list)
 
 
 def open_to_judge(config: Config, trained: TrainedNetwork) -> tuple[Dataset, list[str]]:
@@ -296,8 +297,8 @@ def facts_of(datasets: Mapping[str, Dataset]) -> dict[str, Any]:
 
 
 def describe_ignored(dataset: Dataset) -> str | None:
-    """A line about files in the data set's folder that are no images, where the source can tell."""
-    return dataset.describe_ignored() if isinstance(dataset, ImageFolder) else None
+    """A line about classes and files that are left out, where the source can tell."""
+    return dataset.describe_ignored() if isinstance(dataset, ImageFolder | ImageList) else None
 
 
 def create_eval_loader(config: Config, card: ModelCard, dataset: Dataset, ranks: Ranks) -> EvalLoader:

@@ -27,7 +27,8 @@ from .scores import ScoreKind
 
 _OTHER_TASK = (
     *(f"data.{name}" for name in ("rand_augment", "three_augment", "color_jitter", "erase_prob", "mixup", "cutmix")),
-    *("data.classes", "data.val_split", "data.balance", "train.loss", "train.class_weights", "train.teacher"),
+    *(f"data.{name}" for name in ("train_list", "val_list", "classes", "val_split", "balance")),
+    *("train.loss", "train.class_weights", "train.teacher"),
 )
 """Keys that have no meaning here: each must have its default."""
 

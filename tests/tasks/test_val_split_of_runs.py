@@ -80,6 +80,15 @@ def test_evaluation_has_the_split_of_the_run(folder, capsys):
     assert "6 validation images" in capsys.readouterr().out
 
 
+def test_a_list_of_the_same_images_has_the_same_split(folder):
+    files = sorted(path.relative_to("images") for path in Path("images").glob("*/*.png"))
+    Path("all.csv").write_text("".join(f"{file},{file.parent}\n" for file in files))
+    eval_script.main(EVAL)
+    scores = Path("scores.json").read_text()
+    eval_script.main([*EVAL, "--data.source", "list", "--data.train_list", "all.csv"])
+    assert Path("scores.json").read_text() == scores
+
+
 @pytest.mark.parametrize("wrong", [["--seed", "8"], ["--data.val_split", "0.2"]])
 def test_another_split_is_refused(folder, wrong):
     with pytest.raises(UserError, match="was trained with --data.val_split 0.3 --seed 7, here they are"):
