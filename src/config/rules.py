@@ -144,10 +144,11 @@ def check_values(config: Config, where: str) -> None:
     for key, limit in _AT_MOST if config.schedule.decay == "cosine" else ():
         if values[key] > values[limit]:
             raise UserError(f"{where}: {key} is {values[key]}: expected at most {limit}, which is {values[limit]}")
-    if config.data.three_augment and config.data.rand_augment is not None:
-        raise UserError(
-            f"{where}: data.three_augment is true: expected data.rand_augment to be null then, or the other"
-        )
+    for key in ("three_augment", "augmix"):
+        if values[f"data.{key}"] and config.data.rand_augment is not None:
+            raise UserError(f"{where}: data.{key} is true: expected data.rand_augment to be null then, or the other")
+    if config.data.three_augment and config.data.augmix:
+        raise UserError(f"{where}: data.three_augment and data.augmix are true: expected one of them at most")
     if config.data.source == "digits" and config.data.root is not None:
         raise UserError(
             f"{where}: data.root is {as_yaml(config.data.root)}: expected null, because data.source is 'digits'; "

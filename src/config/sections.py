@@ -65,7 +65,9 @@ class DataConfig:
         flip_prob: probability of a horizontal flip in training.
         rand_augment: RandAugment in timm's spelling, such as rand-m9-mstd0.5-inc1; none when null.
         three_augment: grey, solarized or blurred, one of them at random (DeiT III); instead of RandAugment.
-        color_jitter: strength of random brightness, contrast and saturation, where RandAugment is off; 0 for none.
+        augmix: the image mixed with chains of distortions of itself (AugMix); instead of both.
+        color_jitter: strength of random brightness, contrast and saturation, where RandAugment and AugMix are off; 0
+            for none.
         erase_prob: probability that a rectangle is replaced by noise in training.
         mixup: parameter of the Beta distribution that mixup draws its share from; 0 for no mixup.
         cutmix: the same for cutmix.
@@ -97,6 +99,7 @@ class DataConfig:
     flip_prob: float = 0.5
     rand_augment: str | None = None
     three_augment: bool = False
+    augmix: bool = False
     color_jitter: float = 0.0
     erase_prob: float = 0.0
     mixup: float = 0.0

@@ -160,6 +160,7 @@ class Classification:
             flip_prob=data.flip_prob,
             rand_augment=data.rand_augment,
             three_augment=data.three_augment,
+            augmix=data.augmix,
             color_jitter=data.color_jitter,
             erase_prob=data.erase_prob,
             mixup=data.mixup,

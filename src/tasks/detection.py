@@ -26,7 +26,8 @@ from .detection_scores import SCORE_KINDS, SCORE_KINDS_WITH_MASKS, DetectionScor
 from .scores import ScoreKind
 
 _OTHER_TASK = (
-    *(f"data.{name}" for name in ("rand_augment", "three_augment", "color_jitter", "erase_prob", "mixup", "cutmix")),
+    *(f"data.{name}" for name in ("rand_augment", "three_augment", "augmix", "color_jitter", "erase_prob")),
+    *(f"data.{name}" for name in ("mixup", "cutmix")),
     *(f"data.{name}" for name in ("train_list", "val_list", "classes", "val_split", "balance")),
     *("train.loss", "train.class_weights", "train.teacher"),
 )
