@@ -9,6 +9,7 @@ from src.config import Config  # isort: skip
 from src.data.class_list import read_class_list
 from src.data.mindrecord_shards import MAX_SHARDS, make_mindrecord
 from src.data.val_split import ValSplit
+from src.errors import UserError
 from src.terminal.script_parser import ScriptParser, path, share, whole_number
 
 
@@ -38,8 +39,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         "--seed",
         metavar="N",
         type=whole_number(0, 2**32 - 1),
-        default=Config.seed,
-        help="that of the runs with this --val_split (default %(default)s)",
+        help=f"that of the runs with this --val_split (default {Config.seed})",
     )
     parser.add_argument(
         "--shards",
@@ -53,7 +53,10 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     options = _parse(argv)
     classes = None if options.classes is None else read_class_list(options.classes)
-    val_split = None if options.val_split is None else ValSplit(options.val_split, options.seed)
+    if options.val_split is None and options.seed is not None:
+        raise UserError("--seed decides which images validate: give --val_split too, or leave it out")
+    seed = Config.seed if options.seed is None else options.seed
+    val_split = None if options.val_split is None else ValSplit(options.val_split, seed)
     make_mindrecord(options.folder, options.output, options.shards, classes, val_split)
     print(f"finished: {options.output}; use it with --data.source mindrecord --data {options.output}")
 

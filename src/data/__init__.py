@@ -58,14 +58,15 @@ def open_dataset(
         UserError: unknown source, a root where none belongs, no root where one is needed, classes, a division or
             lists where the source has its own, or the source's own errors.
     """
-    for key, value, does, sources in (
-        ("classes", classes, "chooses among the classes of folders and lists", ("folder", "list")),
-        ("val_split", val_split, "divides one folder of classes or one list", ("folder", "list")),
-        ("train_list", train_list, "is for data.source 'list'", ("list",)),
-        ("val_list", val_list, "is for data.source 'list'", ("list",)),
+    for key, value, does in (
+        ("classes", classes, "chooses among the classes of folders and lists"),
+        ("val_split", val_split, "divides one folder of classes or one list"),
     ):
-        if value is not None and source not in sources:
+        if value is not None and source not in ("folder", "list"):
             raise UserError(f"data.{key} {does}: leave it out with data source {source!r}")
+    for key, value in (("train_list", train_list), ("val_list", val_list)):
+        if value is not None and source != "list":
+            raise UserError(f"data.{key} is for data source 'list', got {source!r}: set that, or leave the list out")
     chosen = None if classes is None else read_class_list(classes)
     if source == "list":
         return ImageList(root, split, train_list, val_list, chosen, val_split)

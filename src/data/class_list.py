@@ -1,8 +1,8 @@
 """Which classes count, in which order, and their labels, as a text file says it (`data.classes`).
 
-A line is the name of a class folder, or that and a label, with a tab or a comma between them: 'n02012849' or
-'n02012849,crane'. The first tab divides a line, where there is none the first comma, so that the label of a folder with
-a comma in its name stands after a tab.
+A line is the name of a class folder, or of a class in a list of images, or that and a label, with a tab or a comma
+between them: 'n02012849' or 'n02012849,crane'. The first tab divides a line, where there is none the first comma, so
+that the label of a folder with a comma in its name stands after a tab.
 """
 
 from collections.abc import Sequence

@@ -170,5 +170,5 @@ def test_what_a_list_needs(tmp_path):
         open_dataset("list", None, "val", train_list="x.csv")
     with pytest.raises(UserError, match="data folder none does not exist"):
         open_dataset("list", "none", "train", train_list="x.csv")
-    with pytest.raises(UserError, match="data.train_list is for data.source 'list': leave it out with data source 'fo"):
+    with pytest.raises(UserError, match="data.train_list is for data source 'list', got 'folder': set that, or leave"):
         open_dataset("folder", str(tmp_path), "train", train_list="x.csv")

@@ -166,6 +166,8 @@ def test_packed_as_divided(root, tmp_path):
         make_mindrecord(root, root / "packed", val_split=ValSplit(0.2, 5))
     with pytest.raises(UserError, match="--val_split: expected a number above 0 and below 1, got 10"):
         main([str(root), "--output", str(output), "--val_split", "10"])
+    with pytest.raises(UserError, match="--seed decides which images validate: give --val_split too"):
+        main([str(root), "--output", str(output), "--seed", "5"])
     text = (output / "mindrecord.json").read_text()
     (output / "mindrecord.json").write_text(text.replace('"seed": 5', '"seed": "5"'))
     with pytest.raises(UserError, match=r"mindrecord.json is damaged \(ValueError: expected a share"):
