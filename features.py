@@ -14,7 +14,7 @@ from src.files.output_file import check_output_file
 from src.prediction.class_features import features_of, write_features
 from src.prediction.feature_scores import check_neighbours, score_lines
 from src.prediction.predictions import find_images
-from src.tasks.classification import open_split
+from src.tasks.classification import open_split, open_to_judge
 from src.tasks.trained_network import open_trained_network
 from src.terminal.progress import print_line
 
@@ -66,7 +66,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         written, datasets = "images", {"images": ImageFiles(files, trained.card.classes)}
     else:
         written = options.split or "val"
-        datasets = {split: open_split(config, split) for split in (("train", "val") if measures else (written,))}
+        datasets = {"train": open_split(config, "train")} if measures or written == "train" else {}
+        if measures or written == "val":
+            datasets["val"], lines = open_to_judge(config, trained)
+            for line in lines:
+                print_line(line)
     if options.knn is not None:
         check_neighbours(options.knn, len(datasets["train"]))
 

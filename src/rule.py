@@ -52,7 +52,9 @@ NUM_CHANNELS = whole(1, 1024)
 NUM_CLASSES = whole(0, 1_000_000)
 """Sizes that every network has. Far beyond what is published; they keep out what is a slip or an attack."""
 
-DataSource = Literal["digits", "folder", "mindrecord", "cifar10", "cifar100", "oxford_pets", "flowers102", "coco"]
+DataSource = Literal[
+    "digits", "folder", "list", "mindrecord", "cifar10", "cifar100", "oxford_pets", "flowers102", "coco"
+]
 OnBadImage = Literal["error", "skip"]
 BatchNormMode = Literal["train", "synchronized", "eval", "frozen"]
 Precision = Literal["float32", "float16", "bfloat16"]

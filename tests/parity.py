@@ -12,6 +12,7 @@ from mindspore import nn, ops
 
 from benchmarks.cases.case import Row
 from src.compilation.shared_graphs import share_graphs
+from src.config.former_names import current_names
 from src.engine.train_step import TrainStep
 from src.models import create_model
 from src.models.pyramid_tnt import PyramidTNT
@@ -37,7 +38,7 @@ class Case:
     def build(self) -> nn.Cell:
         """The network with the case's weights, through the public interface."""
         kwargs = dict(self.meta.get("kwargs", {}))
-        kwargs.update(kwargs.pop("configs", {}))
+        kwargs.update(current_names(kwargs.pop("configs", {})))
         if "img_size" in kwargs:
             kwargs["image_size"] = kwargs.pop("img_size")
         if "se" in kwargs:

@@ -22,9 +22,9 @@ T2T = {"depth": 1, "token_dim": 4, "embed_dim": 8, "num_heads": 2}
 PTNT = {
     "depths": [1, 1, 1, 1],
     "inner_dims": [2, 4, 4, 4],
-    "inner_heads": [1, 2, 2, 2],
+    "inner_num_heads": [1, 2, 2, 2],
     "outer_dims": [8, 8, 8, 8],
-    "outer_heads": [1, 2, 2, 4],
+    "outer_num_heads": [1, 2, 2, 4],
 }
 CONFIG = ["--device", "CPU"]  # and the demo's configuration, for the data
 DIGITS = [str(digit) for digit in range(10)]

@@ -7,6 +7,7 @@ import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn
 
+from src.config.former_names import current_names
 from src.detection.anchor_targets import AnchorTargets
 from src.detection.backbone import Backbone
 from src.detection.box_coding import BoxCoder
@@ -25,7 +26,7 @@ from .case import Case, Check, Row, compare
 def backbone(meta: dict[str, Any]) -> Backbone:
     """The authors' arguments -> ours."""
     arguments = dict(meta["backbone"]["kwargs"])
-    configs = arguments.pop("configs")
+    configs = current_names(arguments.pop("configs"))
     size = arguments.pop("img_size")
     canvas = (size, size) if isinstance(size, int) else tuple(size)
     arguments.pop("num_classes", None)

@@ -9,6 +9,7 @@ from benchmarks.fuzz_targets.checkpoint import Checkpoints
 from benchmarks.fuzz_targets.config import Configs
 from benchmarks.fuzz_targets.detector_sidecar import DetectorSidecars
 from benchmarks.fuzz_targets.images import Images
+from benchmarks.fuzz_targets.lists import ClassLists, ImageLists
 from benchmarks.fuzz_targets.options import Options
 from benchmarks.fuzz_targets.sidecar import Sidecars
 from benchmarks.fuzz_targets.target import Target
@@ -21,6 +22,8 @@ TARGETS: dict[str, Callable[[Path], Target]] = {
     "options": Options,
     "images": Images,
     "annotations": Annotations,
+    "classes": ClassLists,
+    "image-list": ImageLists,
     "detector": DetectorCards,
     "detector-sidecar": DetectorSidecars,
 }

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
 from ..errors import UserError
-from .config_file import build, dump_config, merge, read_tree, run_name
+from .config_file import STRUCTURE, build, dump_config, merge, read_tree, run_name
+from .former_names import current_names
 from .known_names import keys_of_section, sentence, suggestion
 from .rules import ANY_COUNT, check_values
 from .sections import Config, flat_hints
@@ -91,6 +92,8 @@ def parse_command_line(
             own[name] = value
         else:
             given = merge(given, _nested(name, value))
+    if structure := given.get("model", {}).get("structure"):
+        given["model"]["structure"] = current_names(structure, f"{program}: {STRUCTURE}")
     overrides = {key: value for key, value in given.items() if key != "config"}
     if "config" not in given and overrides.get("model", {}).get("name", None) not in (None, tree["model"]["name"]):
         tree = {**tree, "model": {}}  # another variant than the default file's is meant as it was published

@@ -6,11 +6,15 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from ..errors import UserError
+from .former_names import current_names
 from .known_names import keys_of_section, sentence, suggestion
 from .rules import check_values
 from .sections import Config, flat_hints, flat_values
 from .typed_value import as_yaml, is_path, is_plain, shortened, to_type, type_name
 from .yaml_file import read_yaml, to_yaml
+
+STRUCTURE = "model.structure"
+"""The key whose entries are arguments of a network."""
 
 _MOST_BASES = 20
 
@@ -38,7 +42,10 @@ def dump_config(config: Config) -> str:
 def changed_keys(before: dict[str, Any], config: Config) -> list[str]:
     """What differs from the configuration that `asdict` and JSON made `before` of: "key: old, now new"."""
     now = dict(flat_values(config))
-    then = dict(flat_values(build(Config, _without_unknown(before, Config))))
+    earlier = build(Config, _without_unknown(before, Config))
+    if isinstance(earlier.model.structure, dict):
+        earlier.model.structure = current_names(earlier.model.structure)
+    then = dict(flat_values(earlier))
     listed = {key: (_listed(then[key]), _listed(value)) for key, value in now.items()}
     return [f"{key}: {as_yaml(old)}, now {as_yaml(new)}" for key, (old, new) in listed.items() if old != new]
 
@@ -88,6 +95,8 @@ def _typed(tree: dict[str, Any], section: type, where: str, prefix: str = "") ->
             values[key] = to_type(value, hints[key])
         except TypeError:
             raise UserError(f"{where}: {name}: expected {type_name(hints[key])}, got {as_yaml(value)}") from None
+        if name == STRUCTURE:
+            values[key] = current_names(values[key], f"{where}: {name}")
     return values
 
 

@@ -58,7 +58,10 @@ RULES: dict[str, Rule] = {
     "model.attn_drop_rate": _RATE,
     "model.drop_path_rate": _RATE,
     "data.root": _PATH,
+    "data.train_list": _PATH,
+    "data.val_list": _PATH,
     "data.classes": _PATH,
+    "data.val_split": Rule("above 0 and below 1", lambda value: 0 < value < 1),
     "data.crop_scale": Rule("[low, high] with 0 < low <= high <= 1", lambda value: 0 < value[0] <= value[1] <= 1),
     "data.crop_ratio": _range(0.01, 100),
     "data.flip_prob": _PROBABILITY,
@@ -141,10 +144,11 @@ def check_values(config: Config, where: str) -> None:
     for key, limit in _AT_MOST if config.schedule.decay == "cosine" else ():
         if values[key] > values[limit]:
             raise UserError(f"{where}: {key} is {values[key]}: expected at most {limit}, which is {values[limit]}")
-    if config.data.three_augment and config.data.rand_augment is not None:
-        raise UserError(
-            f"{where}: data.three_augment is true: expected data.rand_augment to be null then, or the other"
-        )
+    for key in ("three_augment", "augmix"):
+        if values[f"data.{key}"] and config.data.rand_augment is not None:
+            raise UserError(f"{where}: data.{key} is true: expected data.rand_augment to be null then, or the other")
+    if config.data.three_augment and config.data.augmix:
+        raise UserError(f"{where}: data.three_augment and data.augmix are true: expected one of them at most")
     if config.data.source == "digits" and config.data.root is not None:
         raise UserError(
             f"{where}: data.root is {as_yaml(config.data.root)}: expected null, because data.source is 'digits'; "

@@ -48,19 +48,26 @@ class DataConfig:
     and `--on_bad_image` for `--data.on_bad_image`.
 
     Args:
-        source: 'digits' (embedded in scikit-learn), 'folder' (ImageNet layout), 'mindrecord' (such a folder, packed by
-            make_mindrecord.py), an official archive, unpacked: 'cifar10', 'cifar100', 'oxford_pets' or 'flowers102', or
-            'coco' for detection.
+        source: 'digits' (embedded in scikit-learn), 'folder' (ImageNet layout), 'list' (train_list and val_list),
+            'mindrecord' (a folder, packed by make_mindrecord.py), an official archive, unpacked: 'cifar10', 'cifar100',
+            'oxford_pets' or 'flowers102', or 'coco' for detection.
         root: folder of the images, null for 'digits'; for 'folder' it holds train/ and val/, each with one sub-folder
-            per class, for an archive what that unpacks to.
-        classes: text file that chooses and orders the class folders, one a line, or a folder, a tab or comma, and its
-            label; all of them, sorted by name, when null.
+            per class, or with val_split the class folders; for 'list' it is what files are relative to, the folder of
+            each list when null; for an archive what that unpacks to.
+        train_list: text file of a source 'list': an image file, a comma or tab, and its label on each line.
+        val_list: the same of validation.
+        classes: text file that chooses and orders the classes of folders or lists, one a line, or a class, a tab or
+            comma, and its label; all of them, sorted by name, when null.
+        val_split: share of each class that validates, where root holds the class folders themselves, or where there is
+            no val_list; which images is a function of the seed. When null the data comes in two parts.
         crop_scale: area share of the random crop in training.
         crop_ratio: aspect ratio of the random crop in training.
         flip_prob: probability of a horizontal flip in training.
         rand_augment: RandAugment in timm's spelling, such as rand-m9-mstd0.5-inc1; none when null.
         three_augment: grey, solarized or blurred, one of them at random (DeiT III); instead of RandAugment.
-        color_jitter: strength of random brightness, contrast and saturation, where RandAugment is off; 0 for none.
+        augmix: the image mixed with chains of distortions of itself (AugMix); instead of both.
+        color_jitter: strength of random brightness, contrast and saturation, where RandAugment and AugMix are off; 0
+            for none.
         erase_prob: probability that a rectangle is replaced by noise in training.
         mixup: parameter of the Beta distribution that mixup draws its share from; 0 for no mixup.
         cutmix: the same for cutmix.
@@ -83,12 +90,16 @@ class DataConfig:
 
     source: DataSource = "folder"
     root: str | None = None
+    train_list: str | None = None
+    val_list: str | None = None
     classes: str | None = None
+    val_split: float | None = None
     crop_scale: tuple[float, float] = (0.08, 1.0)
     crop_ratio: tuple[float, float] = (0.75, 1.3333333333333333)
     flip_prob: float = 0.5
     rand_augment: str | None = None
     three_augment: bool = False
+    augmix: bool = False
     color_jitter: float = 0.0
     erase_prob: float = 0.0
     mixup: float = 0.0

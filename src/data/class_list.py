@@ -1,8 +1,8 @@
 """Which classes count, in which order, and their labels, as a text file says it (`data.classes`).
 
-A line is the name of a class folder, or that and a label, with a tab or a comma between them: 'n02012849' or
-'n02012849,crane'. The first tab divides a line, where there is none the first comma, so that the label of a folder with
-a comma in its name stands after a tab.
+A line is the name of a class folder, or of a class in a list of images, or that and a label, with a tab or a comma
+between them: 'n02012849' or 'n02012849,crane'. The first tab divides a line, where there is none the first comma, so
+that the label of a folder with a comma in its name stands after a tab.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from ..files.text_lines import read_lines
 from .labels import named, one_spelling
 
 _CONTENT = "one class folder a line, or a folder, a tab or comma, and its label"
-_LONGEST_LABEL = 1000
+LONGEST_LABEL = 1000
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def read_class_list(path: str | Path) -> ClassList:
         name, mark, label = line.partition("\t" if "\t" in line else ",")
         name, label = name.strip(), label.strip() if mark else name.strip()
         for kind, text in (("class", name), ("label", label)):
-            if not text or not text.isprintable() or len(text) > _LONGEST_LABEL:
+            if not text or not text.isprintable() or len(text) > LONGEST_LABEL:
                 raise UserError(f"{path}: line {number} is {shown(line)}: expected {_CONTENT}")
             if (earlier := first.setdefault((kind, one_spelling(text)), number)) != number:
                 raise UserError(f"{path}: lines {earlier} and {number} both have the {kind} {shown(text)}: remove one")

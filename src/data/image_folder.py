@@ -4,6 +4,8 @@ Labels number the sorted class names (by code point). The classes are those of t
 some of them; only where there is no train/ at all, val/ brings its own (so that a validation set can be evaluated
 alone). A `ClassList` chooses among them and orders them.
 
+With a `ValSplit` the layout is ROOT/CLASS/**/image, and that divides each class into both splits.
+
 Images are the files with an ending that Pillow reads, in upper or lower case, in a class folder or below it; links are
 followed. All other files, and whatever is hidden (name with a leading dot), are named in `ignored`, and so are named
 pipes, sockets and devices, which are never opened.
@@ -19,8 +21,11 @@ from ..errors import UserError, counted
 from .class_list import ClassList
 from .fingerprint import fingerprint
 from .read_image import image_endings, read_image
+from .val_split import Division, ValSplit
 
 LAYOUT = "expected ROOT/train/CLASS/image.jpg and ROOT/val/CLASS/image.jpg, one folder per class"
+ONE_FOLDER = "expected ROOT/CLASS/image.jpg, one folder per class, which data.val_split divides"
+SPLIT_NAMES = {"train", "training", "val", "valid", "validation", "test"}
 
 
 class ImageFolder:
@@ -28,34 +33,48 @@ class ImageFolder:
 
     Attributes:
         classes: labels in their order.
-        ignored: files that are no images, relative to the split's folder; a hidden folder is one entry ending in '/'.
+        ignored: files that are no images, relative to the split's folder or the divided one; a hidden folder is one
+            entry ending in '/'.
         left_out: class folders that the chosen classes lack.
+        division: what divided the images into training and validation; None where folders do.
 
     Args:
-        root: folder that holds train/ and val/.
+        root: folder that holds train/ and val/, or with `val_split` the class folders.
         split: 'train' or 'val'.
         classes: those that count; all when None.
+        val_split: how the images of each class are divided.
 
     Raises:
         UserError: another split, a missing folder, no class folders, a class folder without images, a class in val/
-            that train/ does not have, or one of `classes` that there is none of. At reading: a broken image, by its
-            name.
+            that train/ does not have, one of `classes` that there is none of; with `val_split` folders of splits in
+            place of classes, or a class of one image. At reading: a broken image, by its name.
     """
 
-    def __init__(self, root: str | Path, split: str, classes: ClassList | None = None) -> None:
+    def __init__(
+        self, root: str | Path, split: str, classes: ClassList | None = None, val_split: ValSplit | None = None
+    ) -> None:
         if split not in ("train", "val"):
             raise UserError(f"unknown split {split!r}: expected 'train' or 'val'")
         root = Path(root)
+        layout = LAYOUT if val_split is None else ONE_FOLDER
         if not root.is_dir():
-            raise UserError(f"data folder {root} does not exist or is no folder; {LAYOUT}")
-        folder = root / split
+            raise UserError(f"data folder {root} does not exist or is no folder; {layout}")
+        folder = root / split if val_split is None else root
         if not folder.is_dir():
-            raise UserError(f"data folder {root} has no folder {split}/; {LAYOUT}")
+            raise UserError(
+                f"data folder {root} has no folder {split}/; {LAYOUT}; where it holds the class folders themselves, "
+                "give data.val_split, such as 0.1"
+            )
         self._folder = folder
-        own_names, self.ignored = _class_folders(folder)
+        own_names, self.ignored = _class_folders(folder, layout)
         all_names = own_names
-        if split == "val" and (root / "train").is_dir():
-            all_names, _ = _class_folders(root / "train")
+        if val_split is not None and {name.lower() for name in own_names} <= SPLIT_NAMES:
+            raise UserError(
+                f"data folder {root} has the folders {', '.join(own_names)}, which are no classes; {ONE_FOLDER}: leave "
+                f"data.val_split out, or give {root / own_names[0]} as the folder"
+            )
+        if val_split is None and split == "val" and (root / "train").is_dir():
+            all_names, _ = _class_folders(root / "train", LAYOUT)
             if classes is None and (unknown := sorted(set(own_names) - set(all_names))):
                 raise UserError(
                     f"{folder} has classes that {root / 'train'} does not have: {_some(unknown)}; "
@@ -69,23 +88,23 @@ class ImageFolder:
         own_names = [name for name, number in number_of.items() if number is not None]
         if not own_names:
             raise UserError(f"{folder} has none of the classes that {self._class_list.path} names: add their images")
-        self._images: list[str] = []  # relative to the split's folder
-        self._labels: list[int] = []
+        images: dict[str, list[str]] = {name: [] for name in own_names}
         endings = image_endings()
-        empty = []
-        for name in own_names:
-            before = len(self._images)
+        for name, files in images.items():
             for file, is_image in _files(folder, name, endings, ()):
-                (self._images if is_image else self.ignored).append(file)
-            num_images = len(self._images) - before
-            self._labels += [number_of[name]] * num_images
-            if num_images == 0:
-                empty.append(name)
-        if empty:
+                (files if is_image else self.ignored).append(file)
+        if empty := [name for name, files in images.items() if not files]:
             other = f"; files that are no images: {_some(self.ignored)}" if self.ignored else ""
             raise UserError(
                 f"{folder} has class folders without images: {_some(empty)}; add images or remove the folders{other}"
             )
+        self.division: Division | None = None
+        if val_split is not None:
+            chosen, self.division = val_split.divide(images, folder)
+            is_val = split == "val"
+            images = {name: [file for file in files if (file in chosen) == is_val] for name, files in images.items()}
+        self._images = [file for files in images.values() for file in files]  # relative to the folder
+        self._labels = [number_of[name] for name, files in images.items() for _ in files]
 
     def __len__(self) -> int:
         return len(self._images)
@@ -94,7 +113,11 @@ class ImageFolder:
         return read_image(self.path(index)), self.label(index)
 
     def path(self, index: int) -> Path:
-        return self._folder / self._images[index]
+        return self._folder / self.name(index)
+
+    def name(self, index: int) -> str:
+        """The file, relative to the split's folder, or to the one that is divided."""
+        return self._images[index]
 
     def label(self, index: int) -> int:
         return self._labels[index]
@@ -117,7 +140,7 @@ class ImageFolder:
         return f"{self._folder}: left out {'; '.join(parts)}" if parts else None
 
 
-def _class_folders(folder: Path) -> tuple[list[str], list[str]]:
+def _class_folders(folder: Path, layout: str) -> tuple[list[str], list[str]]:
     """Sorted class names, and the other entries of a split's folder."""
     classes, ignored = [], []
     for entry in _entries(folder):
@@ -127,7 +150,7 @@ def _class_folders(folder: Path) -> tuple[list[str], list[str]]:
             ignored.append(entry.name + "/" * _is_dir(entry))
     if not classes:
         files = f"{len(ignored)} other entries ({_some(ignored)})" if ignored else "nothing at all"
-        raise UserError(f"{folder} has no class folders but {files}; {LAYOUT}")
+        raise UserError(f"{folder} has no class folders but {files}; {layout}")
     return classes, ignored
 
 

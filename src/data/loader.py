@@ -120,7 +120,7 @@ class TrainLoader(Loader):
         batch_size: images of a part.
         seed: not negative.
         erase_prob: see `RandomErasing`.
-        three_augment: see `TrainTransform`.
+        three_augment, augmix: see `TrainTransform`.
         balance: 'none', or of which power of its classes' sizes the inverse is an image's share, see `balanced_shares`:
             'sqrt' 1/2, 'full' 1.
         mixup, cutmix, mix_prob, mix_switch_prob, label_smoothing: see `Mixing`. Position i of the global batch is mixed
@@ -159,6 +159,7 @@ class TrainLoader(Loader):
         repeats: int,
         workers: int,
         three_augment: bool = False,
+        augmix: bool = False,
         balance: ClassBalance = "none",
         on_bad_image: OnBadImage = "error",
         rank: int = 0,
@@ -175,6 +176,7 @@ class TrainLoader(Loader):
             flip_prob=flip_prob,
             rand_augment=rand_augment,
             three_augment=three_augment,
+            augmix=augmix,
             color_jitter=color_jitter,
         )
         self._mixing = Mixing(

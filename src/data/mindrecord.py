@@ -1,8 +1,9 @@
-"""A data set in MindRecord files, as make_mindrecord.py writes them from an ImageNet-layout folder.
+"""A data set in MindRecord files, as make_mindrecord.py writes them from an image folder.
 
-ROOT/mindrecord.json names the classes and the files of each split, ROOT/train-0-of-2.mindrecord and so on. They are
-standard MindRecord files of `mindspore.mindrecord`, each with its index (.db) beside it, and hold the columns `data`
-(bytes of the original image file), `label` (int32) and `file_name` ('CLASS/image.jpg', relative to the split's folder).
+ROOT/mindrecord.json names the classes, the files of each split, ROOT/train-0-of-2.mindrecord and so on, and what
+divided the images where folders did not. They are standard MindRecord files of `mindspore.mindrecord`, each with its
+index (.db) beside it, and hold the columns `data` (bytes of the original image file), `label` (int32) and `file_name`
+('CLASS/image.jpg', relative to the split's folder or the divided one).
 Images are in the order of `ImageFolder`, one file of a split after the other.
 
 The files are read directly. MindSpore reads them in a stream or by pages of one category, but has no access by index,
@@ -30,6 +31,7 @@ from ..errors import UserError
 from ..files.json_file import from_json
 from .fingerprint import fingerprint
 from .read_image import decode_image
+from .val_split import Division
 
 MANIFEST = "mindrecord.json"
 FORMAT = 1
@@ -69,10 +71,17 @@ class Shard:
 
 @dataclass
 class Manifest:
-    """What mindrecord.json says: class names in label order, and the files of each split in the order of the images."""
+    """What mindrecord.json says.
+
+    Attributes:
+        classes: class names in label order.
+        splits: the files of each split in the order of the images.
+        division: what divided the images into training and validation; None where folders did.
+    """
 
     classes: list[str]
     splits: dict[str, list[Shard]]
+    division: Division | None = None
 
     @property
     def missing(self) -> int:
@@ -87,7 +96,8 @@ class Manifest:
             content = from_json(path.read_text(encoding="utf-8-sig"))
             version = content["format"]
             splits = {split: [Shard(**shard) for shard in content["splits"][split]] for split in ("train", "val")}
-            manifest = cls(content["classes"], splits)
+            division = content.get("division")
+            manifest = cls(content["classes"], splits, None if division is None else Division(**division))
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -113,6 +123,7 @@ class MindRecord:
 
     Attributes:
         classes: class names in label order.
+        division: see `Manifest`.
 
     Args:
         root: folder that make_mindrecord.py wrote.
@@ -143,7 +154,7 @@ class MindRecord:
                 raise _unusable(
                     root / shard.file, f"its index has {len(indices[-1].labels)} images instead of {shard.images}"
                 )
-        self.classes = manifest.classes
+        self.classes, self.division = manifest.classes, manifest.division
         self._split, self._sources = split, [shard.source for shard in shards]
         self._paths = [root / shard.file for shard in shards]
         self._ends = list(accumulate(shard.images for shard in shards))

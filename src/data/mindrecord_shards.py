@@ -1,4 +1,4 @@
-"""Packs an ImageNet-layout folder into MindRecord files, one after the other; src/data/mindrecord.py reads them.
+"""Packs an image folder into MindRecord files, one after the other; src/data/mindrecord.py reads them.
 
 A file is written in OUTPUT/.unfinished, read back, compared with the images it was made of, flushed to the disk and
 only then moved to its place and entered in mindrecord.json. So whatever is entered there is whole, and an interrupted
@@ -21,6 +21,7 @@ import numpy as np
 from ..errors import UserError, counted
 from ..files.json_file import write_json
 from ..terminal.progress import Progress, print_line
+from .class_list import ClassList
 from .image_folder import ImageFolder
 from .mindrecord import (
     FORMAT,
@@ -33,6 +34,7 @@ from .mindrecord import (
     read_file_names,
     read_index,
 )
+from .val_split import ValSplit
 
 SPLITS = ("train", "val")
 SCHEMA = {"data": {"type": "bytes"}, "label": {"type": "int32"}, "file_name": {"type": "string"}}
@@ -48,12 +50,12 @@ ROW_BYTES = 160  # a row's label, keys and place, in a page and in the index, wi
 
 
 class Split:
-    """One split of a folder, cut into `num_shards` runs of images in the order of `ImageFolder`.
+    """One split of an image folder, cut into `num_shards` runs of images in the order of `ImageFolder`.
 
     Attributes:
         images: the images and their labels.
         labels: label of each image.
-        names: file names relative to the split's folder, as text that UTF-8 can hold.
+        names: file names relative to the split's folder or the divided one, as text that UTF-8 can hold.
         sizes: bytes of each file, (n,).
         bounds: shard k has the images bounds[k] to bounds[k + 1] - 1.
         shards: what is entered in mindrecord.json, unfinished.
@@ -62,11 +64,18 @@ class Split:
         UserError: what `ImageFolder` raises, a file that is missing, or an image empty or too large for MindRecord.
     """
 
-    def __init__(self, folder: Path, split: str, num_shards: int | None) -> None:
-        self.images = ImageFolder(folder, split)
+    def __init__(
+        self,
+        folder: Path,
+        split: str,
+        num_shards: int | None,
+        classes: ClassList | None = None,
+        val_split: ValSplit | None = None,
+    ) -> None:
+        self.images = ImageFolder(folder, split, classes, val_split)
         self.labels = [self.images.label(i) for i in range(len(self.images))]
         files = [self.images.path(i) for i in range(len(self.images))]
-        names = [file.relative_to(folder / split).as_posix() for file in files]
+        names = [self.images.name(i) for i in range(len(files))]
         self.names = [name.encode("utf-8", "backslashreplace").decode() for name in names]
         try:
             stats = [file.stat() for file in files]
@@ -117,14 +126,22 @@ class Split:
         return int(self.sizes.sum()) + rows + len(self.shards) * (header + 2 * page)
 
 
-def make_mindrecord(folder: Path, output: Path, num_shards: int | None = None) -> None:
+def make_mindrecord(
+    folder: Path,
+    output: Path,
+    num_shards: int | None = None,
+    classes: ClassList | None = None,
+    val_split: ValSplit | None = None,
+) -> None:
     """Makes or completes the MindRecord files of `folder` in `output` and says on standard output what it does.
 
     Args:
-        folder: holds train/ and val/, each with one sub-folder per class.
+        folder: holds train/ and val/, each with one sub-folder per class; with `val_split` the class folders.
         output: a new or empty folder, or one that a run on the same images has begun.
         num_shards: files a split, but no more than it has images; when None, those already begun, or one for every
             4 GB.
+        classes: those that count; all when None.
+        val_split: how the images of each class are divided.
 
     Raises:
         UserError: wrong arguments, images that cannot be used, another data set in `output`, a full disk. Nothing
@@ -132,9 +149,9 @@ def make_mindrecord(folder: Path, output: Path, num_shards: int | None = None) -
     """
     if num_shards is not None and not 1 <= num_shards <= MAX_SHARDS:
         raise UserError(f"--shards must be from 1 to {MAX_SHARDS}, got {num_shards}")
-    for split in SPLITS:
-        if output.resolve().is_relative_to((folder / split).resolve()):
-            raise UserError(f"--output {output} is inside {folder / split}, where folders are classes; give another")
+    for classes_of in [folder / split for split in SPLITS] if val_split is None else [folder]:
+        if output.resolve().is_relative_to(classes_of.resolve()):
+            raise UserError(f"--output {output} is inside {classes_of}, where folders are classes; give another")
     begun = Manifest.read(output)
     if begun is None and output.exists() and (not output.is_dir() or set(os.listdir(output)) - {UNFINISHED}):
         raise UserError(f"--output {output} is not empty and holds no {MANIFEST}; give a new folder")
@@ -142,14 +159,17 @@ def make_mindrecord(folder: Path, output: Path, num_shards: int | None = None) -
         begun = None  # nothing to continue
     splits = {}
     for split in SPLITS:
-        splits[split] = Split(folder, split, num_shards or (begun and len(begun.splits[split])))
+        begun_shards = begun and len(begun.splits[split])
+        splits[split] = Split(folder, split, num_shards or begun_shards, classes, val_split)
         images = splits[split].images
         print_line(
             f"{split}: {counted(len(images), 'image')} in {counted(len(set(splits[split].labels)), 'class', 'classes')}"
         )
-        if ignored := images.describe_ignored():
+        ignored = images.describe_ignored()
+        if ignored and not (val_split is not None and split == "val"):  # a divided folder has said it
             print_line(ignored)
-    manifest = Manifest(splits["train"].images.classes, {split: splits[split].shards for split in SPLITS})
+    images = splits["train"].images
+    manifest = Manifest(images.classes, {split: splits[split].shards for split in SPLITS}, images.division)
     if begun is not None:
         _take_over(begun, manifest, output)
     _check_space(splits, output)
@@ -171,9 +191,9 @@ def _take_over(begun: Manifest, manifest: Manifest, output: Path) -> None:
     """Marks the files as finished that an earlier run has finished and that are still whole."""
     for split in SPLITS:
         planned, there = manifest.splits[split], begun.splits[split]
-        same = begun.classes == manifest.classes and [(s.file, s.source) for s in planned] == [
-            (s.file, s.source) for s in there
-        ]
+        same = (begun.classes, begun.division) == (manifest.classes, manifest.division) and [
+            (s.file, s.source) for s in planned
+        ] == [(s.file, s.source) for s in there]
         if not same:
             raise UserError(
                 f"--output {output} holds MindRecord files of other or changed images, or another number of files "

@@ -39,6 +39,7 @@ OPERATIONS = (
 )
 APPLY_PROBABILITY = 0.5
 MAX_MAGNITUDE = 10
+TRANSLATION = 0.45  # of a side, at that magnitude
 FILTERS = (Image.Resampling.BILINEAR, Image.Resampling.BICUBIC)
 
 SECTIONS = {"m": "[0-9]+", "n": "[0-9]+", "mstd": r"[0-9]+(\.[0-9]+)?", "inc": "1"}
@@ -142,9 +143,9 @@ def apply(step: Step, image: Image.Image, fill: tuple[int, ...]) -> Image.Image:
         case "ShearY":
             matrix = (1, 0, 0, 0.3 * signed, 1, 0)
         case "TranslateXRel":
-            matrix = (1, 0, 0.45 * signed * image.width, 0, 1, 0)
+            matrix = (1, 0, TRANSLATION * signed * image.width, 0, 1, 0)
         case "TranslateYRel":
-            matrix = (1, 0, 0, 0, 1, 0.45 * signed * image.height)
+            matrix = (1, 0, 0, 0, 1, TRANSLATION * signed * image.height)
         case _:
             raise ValueError(f"unknown operation {step.name!r}: expected one of {', '.join(OPERATIONS)}")
     return image.transform(image.size, Image.Transform.AFFINE, matrix, step.resampling, fillcolor=fill)

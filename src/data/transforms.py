@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from ..errors import UserError
+from .augmix import AugMix
 from .color_jitter import ColorJitter
 from .rand_augment import RandAugment
 from .three_augment import ThreeAugment
@@ -190,7 +191,7 @@ class EvalTransform:
 
 
 class TrainTransform:
-    """Random resized crop (bilinear or bicubic at random), random horizontal flip, RandAugment, 3-Augment or jitter.
+    """Random resized crop (bilinear or bicubic at random), random flip, RandAugment, 3-Augment, AugMix or jitter.
 
     Attributes:
         size: (height, width) of the result.
@@ -204,8 +205,9 @@ class TrainTransform:
         crop_ratio: smallest and largest aspect ratio, width / height.
         flip_prob: probability of the flip.
         rand_augment: policy of `RandAugment`, or None.
-        color_jitter: strength of `ColorJitter`, 0 for none; has no effect beside RandAugment, as in timm.
+        color_jitter: strength of `ColorJitter`, 0 for none; has no effect beside RandAugment, as in timm, and AugMix.
         three_augment: `ThreeAugment`, with that jitter, in place of RandAugment.
+        augmix: `AugMix`, without that jitter, in place of both.
 
     Raises:
         UserError: a value outside what is said here.
@@ -224,6 +226,7 @@ class TrainTransform:
         rand_augment: str | None,
         color_jitter: float,
         three_augment: bool = False,
+        augmix: bool = False,
     ) -> None:
         self.size = _check_size(image_size)
         self._mode = _check_channels(in_channels)
@@ -236,11 +239,14 @@ class TrainTransform:
             raise UserError(f"flip_prob must be from 0 to 1, got {flip_prob}")
         self._scale, self._ratio, self._flip_prob = crop_scale, crop_ratio, flip_prob
         jitter = ColorJitter(color_jitter)
-        self._augment: RandAugment | ThreeAugment | ColorJitter | None = jitter if color_jitter > 0 else None
-        if three_augment:
+        rgb_mean = tuple(mean) * (3 // in_channels)
+        self._augment: RandAugment | ThreeAugment | AugMix | ColorJitter | None = jitter if color_jitter > 0 else None
+        if augmix:
+            self._augment = AugMix(rgb_mean)
+        elif three_augment:
             self._augment = ThreeAugment(color_jitter)
         elif rand_augment is not None:
-            self._augment = RandAugment(rand_augment, tuple(mean) * (3 // in_channels))
+            self._augment = RandAugment(rand_augment, rgb_mean)
 
     def __call__(self, image: Image.Image, rng: np.random.Generator) -> np.ndarray:
         """Pillow image -> (H, W, C) uint8, decided by `rng`; may be read-only."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from mindspore import nn
 
+from ..config.former_names import current_names
 from ..errors import UserError, nearest, shown
 from ..models import get_variant, list_models, resolve_arguments
 from ..models.arguments import RULES, check_arguments
@@ -101,11 +102,13 @@ def create_detector(
         regions: of an image that the heads are trained on.
         window: cells along a side that features of a region come from, see `RoIAlign`.
         drop_path_rate: stochastic depth of the backbone's last block.
-        backbone: further arguments of `PyramidTNT`; none of those above.
+        backbone: further arguments of `PyramidTNT`; none of those above. Former names are taken with a warning.
 
     Raises:
         UserError: an unknown name, or a value that cannot be.
     """
+    if isinstance(backbone, Mapping):
+        backbone = current_names(backbone, f"create_detector({name!r}): backbone")
     own, kind = locals(), kind_of(name)
     defaults = {key: parameter.default for key, parameter in signature(create_detector).parameters.items()}
     given = {key: own[key] for key in _RULES if own[key] is not None and own[key] != defaults[key]}

@@ -20,7 +20,9 @@ from ..devices.ranks import Exchange
 from ..devices.versions import source_digest
 from ..errors import UserError
 
-OF_THE_HOST = {"output", "data.root", "data.classes", "data.workers", "init_from"}
+OF_THE_HOST = {
+    "output", "data.root", "data.train_list", "data.val_list", "data.classes", "data.workers", "init_from",
+}  # fmt: skip
 """Keys that may differ: paths and processes of a host."""
 
 SHOWN, SENT = 60, 2000  # characters of a value in a message, and on their way there

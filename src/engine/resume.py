@@ -9,7 +9,8 @@ from ..weights.checkpoint import Checkpoint, DamagedCheckpointError, read_checkp
 from .run_folder import RunFolder
 
 FREE_KEYS = (
-    "device", "output", "limit_batches", "init_from", "init_head", "data.root", "data.classes", "data.workers",
+    "device", "output", "limit_batches", "init_from", "init_head",
+    "data.root", "data.train_list", "data.val_list", "data.classes", "data.workers",
     "data.on_bad_image", "optimizer.shard_state", "train.log_every", "train.eval_every", "train.patience",
     "train.save_every", "train.keep_checkpoints", "train.tensorboard", "train.recompute", "compiler_cache",
 )  # fmt: skip

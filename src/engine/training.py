@@ -347,7 +347,8 @@ class Training:
     def _progress(self) -> dict:
         best = {"best_score": self.best_score, "best_tie": self.best_tie}
         best = {name: value for name, value in best.items() if math.isfinite(value)}
-        return {"step": self.step, "epoch": self.step / self.steps_per_epoch, **best}
+        where = {"step": self.step, "epoch": self.step / self.steps_per_epoch}
+        return {**where, **best, "training_data": self.task.training_data()}
 
     def _evaluation_is_due(self) -> bool:
         epoch, rest = divmod(self.step, self.steps_per_epoch)

@@ -6,6 +6,7 @@ from typing import Any
 
 from mindspore import nn
 
+from ..config.former_names import current_names
 from ..memory import check_fits
 from .arguments import check_arguments
 from .catalogue import get_variant, list_models
@@ -34,11 +35,12 @@ def create_model(name: str, /, **arguments: Any) -> nn.Cell:
         name: one of `list_models()`.
         arguments: constructor arguments of the network that replace the variant's: `num_classes` (0: features),
             `in_channels`, `image_size` (side or (height, width)), `drop_rate`, `attn_drop_rate`, `drop_path_rate`,
-            `se`, and the structural ones.
+            `se`, and the structural ones. Former names of arguments are taken with a warning.
 
     Raises:
         UserError: as `check_arguments` says, values that do not fit together, or more weights than fit into memory.
     """
-    arguments, network = resolve_arguments(name, arguments), get_variant(name).network
+    arguments = resolve_arguments(name, current_names(arguments, f"create_model({name!r})"))
+    network = get_variant(name).network
     check_fits(4 * num_weights(network, arguments), f"the weights of {name} of this structure", "make it smaller")
     return network(**arguments)

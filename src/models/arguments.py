@@ -5,7 +5,7 @@ must fulfil together, such as heads that divide a width, the constructors check.
 """
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from ..config.known_names import sentence
@@ -49,9 +49,7 @@ RULES: dict[str, Rule] = {
     "inner_blocks": either(_NONE, list_of(_BLOCKS, 0, 1000)),
     "depths": list_of(_BLOCKS, 4, 4),
     "inner_dims": list_of(_WIDTH, 4, 4),
-    "inner_heads": list_of(_HEADS, 4, 4),
     "outer_dims": list_of(_WIDTH, 4, 4),
-    "outer_heads": list_of(_HEADS, 4, 4),
     "sr_ratios": list_of(whole(1, 1024), 4, 4),
     "table_size": either(_NONE, _IMAGE),
     "relative_pos": list_of(_FLAG, 4, 4),
@@ -73,6 +71,18 @@ RULES: dict[str, Rule] = {
 }
 """By the names of constructor arguments; one name means the same in every network."""
 
+_PER_STAGE = {name: list_of(_HEADS, 4, 4) for name in ("inner_num_heads", "outer_num_heads")}
+"""What networks of four stages have once for each."""
+
+
+def rules_of(arguments: Collection[str]) -> dict[str, Rule]:
+    """The rules of a network.
+
+    Args:
+        arguments: names of all that its constructor takes.
+    """
+    return RULES | _PER_STAGE if "depths" in arguments else RULES
+
 
 def check_arguments(name: str, arguments: Mapping[str, Any]) -> None:
     """Refuses what the constructor of the variant `name` cannot be given.
@@ -86,11 +96,12 @@ def check_arguments(name: str, arguments: Mapping[str, Any]) -> None:
             line that names the argument, what was expected, and what came.
     """
     known = list(inspect.signature(get_variant(name).network.__init__).parameters)[1:]
+    rules = rules_of(known)
     for argument, value in arguments.items():
         if not isinstance(argument, str):
             raise UserError(f"{name}: expected the names of arguments, got {shown(argument)}")
         if argument not in known:
             advice = sentence(argument) or nearest(argument, known)
             raise UserError(f"{name} has no argument {shown(argument)}; {advice}")
-        if not RULES[argument].holds(value):
-            raise UserError(f"{name}: {argument}: expected {RULES[argument].expected}, got {shown(value)}")
+        if not rules[argument].holds(value):
+            raise UserError(f"{name}: {argument}: expected {rules[argument].expected}, got {shown(value)}")

@@ -69,7 +69,7 @@ def num_activations(network: type, arguments: Mapping[str, Any]) -> list[int]:
     if network is PyramidTNT:
         blocks = []
         for i, (patches, scores) in enumerate(_stages(a)):
-            depth, inner_scores = a["depths"][i], patches * a["inner_heads"][i] * NUM_WORDS**2
+            depth, inner_scores = a["depths"][i], patches * a["inner_num_heads"][i] * NUM_WORDS**2
             blocks += [block(patches, a["outer_dims"][i], scores)] * depth
             blocks += [block(patches * NUM_WORDS, a["inner_dims"][i], inner_scores)] * (2 if depth > 6 else 1)
         return blocks
@@ -103,7 +103,7 @@ def _stages(arguments: Mapping[str, Any]) -> list[tuple[int, int]]:
     grids = stage_grids(to_sides(arguments["image_size"]))
     return [
         (prod(grid), heads * prod(grid) * prod(side // ratio for side in grid))
-        for grid, heads, ratio in zip(grids, arguments["outer_heads"], arguments["sr_ratios"], strict=True)
+        for grid, heads, ratio in zip(grids, arguments["outer_num_heads"], arguments["sr_ratios"], strict=True)
     ]
 
 

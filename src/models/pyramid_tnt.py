@@ -353,8 +353,8 @@ class PyramidTNT(nn.Cell):
         in_channels: channels of the image.
         num_classes: K; 0 leaves the head out.
         depths: blocks of each stage.
-        inner_dims, inner_heads: width and heads of the inner transformer in each stage.
-        outer_dims, outer_heads: width and heads of the outer transformer in each stage.
+        inner_dims, inner_num_heads: width and heads of the inner transformer in each stage.
+        outer_dims, outer_num_heads: width and heads of the outer transformer in each stage.
         sr_ratios: spatial reduction of the outer attention in each stage.
         mlp_ratio: hidden width of the MLPs as a multiple of their width.
         qkv_bias: add a bias to queries, keys and values.
@@ -384,9 +384,9 @@ class PyramidTNT(nn.Cell):
         num_classes: int = 1000,
         depths: Sequence[int] = (2, 8, 4, 2),
         inner_dims: Sequence[int] = (8, 16, 32, 32),
-        inner_heads: Sequence[int] = (2, 4, 8, 8),
+        inner_num_heads: Sequence[int] = (2, 4, 8, 8),
         outer_dims: Sequence[int] = (128, 256, 512, 512),
-        outer_heads: Sequence[int] = (4, 8, 16, 16),
+        outer_num_heads: Sequence[int] = (4, 8, 16, 16),
         sr_ratios: Sequence[int] = (4, 2, 1, 1),
         mlp_ratio: float = 4.0,
         qkv_bias: bool = False,
@@ -408,18 +408,18 @@ class PyramidTNT(nn.Cell):
         per_stage = {
             "depths": depths,
             "inner_dims": inner_dims,
-            "inner_heads": inner_heads,
+            "inner_num_heads": inner_num_heads,
             "outer_dims": outer_dims,
-            "outer_heads": outer_heads,
+            "outer_num_heads": outer_num_heads,
             "sr_ratios": sr_ratios,
             "relative_pos": relative_pos,
         }
         for name, values in per_stage.items():
             if len(values) != 4:
                 raise UserError(f"{name}: expected one number for each of the four stages, got {list(values)}")
-        for kind, dims, heads in (("inner", inner_dims, inner_heads), ("outer", outer_dims, outer_heads)):
+        for kind, dims, heads in (("inner", inner_dims, inner_num_heads), ("outer", outer_dims, outer_num_heads)):
             if any(d % h for d, h in zip(dims, heads, strict=True)):
-                raise UserError(f"{kind}_dims: expected multiples of {kind}_heads {list(heads)}, got {list(dims)}")
+                raise UserError(f"{kind}_dims: expected multiples of {kind}_num_heads {list(heads)}, got {list(dims)}")
 
         grids, table_grids = stage_grids(self.image_size), stage_grids(self.table_size)
         for grid, ratio in zip((*grids, *table_grids), (*sr_ratios, *sr_ratios), strict=True):
@@ -445,10 +445,10 @@ class PyramidTNT(nn.Cell):
                     drop_path_rates=rates[sum(depths[:i]) : sum(depths[: i + 1])],
                     grid=grids[i],
                     sr_ratio=sr_ratios[i],
-                    outer_num_heads=outer_heads[i],
+                    outer_num_heads=outer_num_heads[i],
                     outer_dim=outer_dims[i],
                     inner_dim=inner_dims[i],
-                    inner_num_heads=inner_heads[i],
+                    inner_num_heads=inner_num_heads[i],
                     mlp_ratio=mlp_ratio,
                     qkv_bias=qkv_bias,
                     drop_rate=drop_rate,
@@ -545,8 +545,8 @@ VARIANTS = {
         depths=(2, 6, 3, 2),
         outer_dims=(80, 160, 320, 320),
         inner_dims=(5, 10, 20, 20),
-        outer_heads=(2, 4, 8, 8),
-        inner_heads=(1, 2, 4, 4),
+        outer_num_heads=(2, 4, 8, 8),
+        inner_num_heads=(1, 2, 4, 4),
     ),
     "ptnt_s_patch16_256": _variant(
         256,
@@ -554,8 +554,8 @@ VARIANTS = {
         depths=(2, 8, 4, 2),
         outer_dims=(128, 256, 512, 512),
         inner_dims=(8, 16, 32, 32),
-        outer_heads=(4, 8, 16, 16),
-        inner_heads=(2, 4, 8, 8),
+        outer_num_heads=(4, 8, 16, 16),
+        inner_num_heads=(2, 4, 8, 8),
     ),
     "ptnt_m_patch16_256": _variant(
         256,
@@ -563,8 +563,8 @@ VARIANTS = {
         depths=(2, 8, 6, 2),
         outer_dims=(192, 384, 768, 768),
         inner_dims=(12, 24, 48, 48),
-        outer_heads=(4, 8, 16, 16),
-        inner_heads=(2, 4, 8, 8),
+        outer_num_heads=(4, 8, 16, 16),
+        inner_num_heads=(2, 4, 8, 8),
     ),
     "ptnt_b_patch16_256": _variant(
         256,
@@ -572,7 +572,7 @@ VARIANTS = {
         depths=(2, 10, 6, 2),
         outer_dims=(256, 512, 1024, 1024),
         inner_dims=(16, 32, 64, 64),
-        outer_heads=(4, 8, 16, 16),
-        inner_heads=(2, 4, 8, 8),
+        outer_num_heads=(4, 8, 16, 16),
+        inner_num_heads=(2, 4, 8, 8),
     ),
 }

@@ -1,7 +1,7 @@
 """Image classification: one label an image, cross-entropy, top-1 and top-5."""
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -12,11 +12,13 @@ from ..compilation.flash_attention import use_flash_attention
 from ..compilation.mixed_precision import set_precision
 from ..compilation.recompute import recompute_blocks
 from ..config import Config
-from ..data import open_dataset
+from ..data import division_of, open_dataset
 from ..data.image_folder import ImageFolder
+from ..data.image_list import ImageList
 from ..data.labels import count_of, labels_of, match_labels, named, unknown_labels
 from ..data.loader import Dataset, EvalLoader, TrainLoader
 from ..data.relabeled import Relabeled, relabeled
+from ..data.val_split import Division, ValSplit, check_same_division, check_start, trained_on
 from ..devices.device import current_device
 from ..devices.ranks import Ranks
 from ..errors import UserError, counted
@@ -32,7 +34,7 @@ from .batch_memory import check_batch_fits, check_training_fits
 from .classification_scores import ClassificationScorer, score_kinds
 from .configured_card import card_of, create_card
 from .scores import ScoreKind
-from .trained_network import build_network
+from .trained_network import TrainedNetwork, build_network
 
 NUM_CLASSES = 1000
 """Where neither data nor the configuration says it: those of ImageNet-1k."""
@@ -82,6 +84,7 @@ class Classification:
 
     def __init__(self, config: Config, card: ModelCard | None = None):
         self.config = config
+        self._division: Division | None = None
         if card is not None:
             self.card = card
 
@@ -95,15 +98,21 @@ class Classification:
 
     def open_for_training(self, resumed: Checkpoint | None) -> list[str]:
         train_set, val_set = open_split(self.config, "train"), open_split(self.config, "val")
-        lines = [line for data in (train_set, val_set) if (line := describe_ignored(data))]
+        self._division = division_of(train_set)
+        lines = [line for line in {describe_ignored(data): 0 for data in (train_set, val_set)} if line]
         self.card = create_card(self.config, train_set.classes)
         if resumed is not None:
             _check_same_task(resumed, self.card)
+            check_same_division(trained_on(resumed.progress), self._division, resumed.path)
             self.card = replace(self.card, classes=resumed.card.classes)
             train_set, more = relabeled(train_set, self.card.classes, resumed.path)
             lines += more
         val_set, more = relabeled(val_set, self.card.classes, "the training set" if resumed is None else resumed.path)
         lines += more if resumed is None else []  # the same as of the training set
+        if self._division is not None:
+            lines.append(
+                f"data.val_split {self._division.val_split} and seed {self._division.seed} choose what validates"
+            )
         number = counted(len(val_set), "validation image")
         lines.append(f"{len(train_set):,} training and {number} of {labels_of(self.card.classes)}")
         self._train_set, self._val_set = train_set, val_set
@@ -113,6 +122,7 @@ class Classification:
     def open_for_evaluation(self, checkpoint: Checkpoint, given: Mapping[str, Any]) -> list[str]:
         val_set = open_split(self.config, "val")
         card, lines = card_of(checkpoint, self.config, given, val_set.classes)
+        lines += check_same_division(trained_on(checkpoint.progress), division_of(val_set), checkpoint.path)
         match = match_labels(card.classes, val_set.classes, checkpoint.path)
         lines += [line for line in [describe_ignored(val_set)] if line]
         self.card = replace(card, classes=match.classes)
@@ -129,6 +139,9 @@ class Classification:
 
     def facts(self) -> dict[str, Any]:
         return facts_of(self._datasets)
+
+    def training_data(self) -> dict[str, Any]:
+        return {} if self._division is None else asdict(self._division)
 
     def describe(self) -> str:
         return f"{self.card.model}, {counted(len(self.card.classes), 'class', 'classes')}"
@@ -147,6 +160,7 @@ class Classification:
             flip_prob=data.flip_prob,
             rand_augment=data.rand_augment,
             three_augment=data.three_augment,
+            augmix=data.augmix,
             color_jitter=data.color_jitter,
             erase_prob=data.erase_prob,
             mixup=data.mixup,
@@ -194,6 +208,7 @@ class Classification:
         return build_network(self.card, checkpoint)
 
     def load_initial_weights(self, net: nn.Cell, checkpoint: Checkpoint) -> list[str]:
+        check_start(trained_on(checkpoint.progress), self._division, checkpoint.path)
         return load_initial_weights(net, checkpoint, self.card, self.config.init_head)
 
     def create_losses(self, net: nn.Cell) -> ClassificationLoss:
@@ -255,7 +270,19 @@ class Classification:
 
 def open_split(config: Config, split: str) -> Dataset:
     """The data of `config`, 'train' or 'val'."""
-    return open_dataset(config.data.source, config.data.root, split, config.data.classes)
+    data = config.data
+    val_split = None if data.val_split is None else ValSplit(data.val_split, config.seed)
+    return open_dataset(data.source, data.root, split, data.classes, val_split, data.train_list, data.val_list)
+
+
+def open_to_judge(config: Config, trained: TrainedNetwork) -> tuple[Dataset, list[str]]:
+    """The validation data of `config` for a trained network, and what a user should know about it.
+
+    Raises:
+        UserError: as `open_split` and `check_same_division` do.
+    """
+    dataset = open_split(config, "val")
+    return dataset, check_same_division(trained.trained_on, division_of(dataset), trained.path)
 
 
 def facts_of(datasets: Mapping[str, Dataset]) -> dict[str, Any]:
@@ -271,8 +298,8 @@ def facts_of(datasets: Mapping[str, Dataset]) -> dict[str, Any]:
 
 
 def describe_ignored(dataset: Dataset) -> str | None:
-    """A line about files in the data set's folder that are no images, where the source can tell."""
-    return dataset.describe_ignored() if isinstance(dataset, ImageFolder) else None
+    """A line about classes and files that are left out, where the source can tell."""
+    return dataset.describe_ignored() if isinstance(dataset, ImageFolder | ImageList) else None
 
 
 def create_eval_loader(config: Config, card: ModelCard, dataset: Dataset, ranks: Ranks) -> EvalLoader:

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from ..config import Config, ModelConfig
+from ..config.config_file import STRUCTURE
+from ..config.former_names import current_names
 from ..errors import UserError
 from ..layers.image_size import to_sides
 from ..models.same_network import network_differences
@@ -51,7 +53,7 @@ def own_structure(model: ModelConfig) -> dict[str, Any]:
     """
     for key in sorted({field.name for field in fields(ModelConfig)} & set(model.structure)):
         raise UserError(f"model.structure.{key}: give it as model.{key}")
-    return dict(model.structure)
+    return current_names(model.structure, STRUCTURE)
 
 
 def card_of(

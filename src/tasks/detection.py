@@ -26,8 +26,10 @@ from .detection_scores import SCORE_KINDS, SCORE_KINDS_WITH_MASKS, DetectionScor
 from .scores import ScoreKind
 
 _OTHER_TASK = (
-    *(f"data.{name}" for name in ("rand_augment", "three_augment", "color_jitter", "erase_prob", "mixup", "cutmix")),
-    *("data.classes", "data.balance", "train.loss", "train.class_weights", "train.teacher"),
+    *(f"data.{name}" for name in ("rand_augment", "three_augment", "augmix", "color_jitter", "erase_prob")),
+    *(f"data.{name}" for name in ("mixup", "cutmix")),
+    *(f"data.{name}" for name in ("train_list", "val_list", "classes", "val_split", "balance")),
+    *("train.loss", "train.class_weights", "train.teacher"),
 )
 """Keys that have no meaning here: each must have its default."""
 
@@ -116,6 +118,9 @@ class Detection:
                     f"names of the {kind} images": data.fingerprint(),
                 }
         return facts
+
+    def training_data(self) -> dict[str, Any]:
+        return {}
 
     def describe(self) -> str:
         height, width = self.card.canvas

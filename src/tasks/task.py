@@ -140,6 +140,10 @@ class Task(Protocol):
         """What must be the same on all ranks, by names for messages; values that JSON can hold."""
         ...
 
+    def training_data(self) -> dict[str, Any]:
+        """What checkpoints say about the data they were trained on, for those who judge them; few plain values."""
+        ...
+
     def describe(self) -> str:
         """The network and what it tells apart, in a few words."""
         ...

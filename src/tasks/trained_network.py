@@ -8,6 +8,7 @@ from typing import Any
 from mindspore import Tensor, nn
 
 from ..config import Config
+from ..data.val_split import trained_on
 from ..devices.device import set_up_device
 from ..layers.image_size import to_sides
 from ..models import get_variant
@@ -30,12 +31,16 @@ class TrainedNetwork:
         card: how it was built, its labels, how its input is prepared.
         settings: what was set on the device, as lines for the user.
         changes: in what it is not as the checkpoint says, as lines for the user.
+        path: of the checkpoint.
+        trained_on: what that says about its training images, see `src.data.val_split.trained_on`.
     """
 
     net: nn.Cell
     card: ModelCard
     settings: list[str]
     changes: list[str]
+    path: Path
+    trained_on: dict[str, Any] | None
 
 
 def open_trained_network(checkpoint: Path, config: Config, given: Mapping[str, Any] | None = None) -> TrainedNetwork:
@@ -53,7 +58,7 @@ def open_trained_network(checkpoint: Path, config: Config, given: Mapping[str, A
     card, changes = card_of(content, config, given or {})
     settings = set_up_device_for(card, config)
     net, resized = build_network(card, content)
-    return TrainedNetwork(net, card, settings, [*changes, *resized])
+    return TrainedNetwork(net, card, settings, [*changes, *resized], checkpoint, trained_on(content.progress))
 
 
 def build_network(card: ModelCard, checkpoint: Checkpoint) -> tuple[nn.Cell, list[str]]:
@@ -92,7 +97,7 @@ def at_image_size(trained: TrainedNetwork, image_size: int | tuple[int, int]) ->
     resized, _ = resize_weights(net, weights, trained.card.image_size)
     for parameter in net.get_parameters():
         parameter.set_data(Tensor(resized[parameter.name]))
-    return TrainedNetwork(net, card, trained.settings, trained.changes)
+    return replace(trained, net=net, card=card)
 
 
 def set_up_device_for(card: ModelCard, config: Config) -> list[str]:

@@ -54,6 +54,17 @@ def whole_number(low: int, high: int) -> Callable[[str], int]:
     return read
 
 
+def share(text: str) -> float:
+    """The type of an option that takes a number above 0 and below 1."""
+    try:
+        number = text_to_type(text, float, "it")
+    except (TypeError, UserError):
+        number = 0.0
+    if not 0 < number < 1:
+        raise argparse.ArgumentTypeError(f"expected a number above 0 and below 1, got {shortened(text)}")
+    return number
+
+
 def mapping(text: str) -> dict[str, Any]:
     """The type of an option that takes names and values in YAML."""
     expected = f"expected something like '{{depth: 4, outer_dim: 96}}', got {shortened(text)!r}"

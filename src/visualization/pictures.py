@@ -11,7 +11,7 @@ from ..data.relabeled import Relabeled
 from ..devices.ranks import Ranks
 from ..errors import UserError, printable
 from ..prediction.class_features import collect_features
-from ..tasks.classification import create_eval_loader, open_split
+from ..tasks.classification import create_eval_loader, open_to_judge
 from ..tasks.classification_scores import softmax
 from ..tasks.trained_network import TrainedNetwork
 from .attention_figures import draw_attention, draw_rollout, draw_words
@@ -110,7 +110,7 @@ def draw_class_features(
     """
     if most_images < 1:
         raise UserError(f"embedding_images: expected at least 1, got {most_images}")
-    dataset = open_split(config, "val")
+    dataset, lines = open_to_judge(config, trained)
     try:
         match = match_labels(trained.card.classes, dataset.classes, "the checkpoint")
     except UserError:
@@ -124,7 +124,7 @@ def draw_class_features(
     title = f"{trained.card.model}: class features of {len(labels):,} validation images, {method}"
     points = embed(features, method, config.seed)
     folder.draw("embedding.png", draw_embedding(points, labels, match.classes, title))
-    return f"embedding.png shows {len(labels):,} validation images"
+    return "; ".join([f"embedding.png shows {len(labels):,} validation images", *lines])
 
 
 def _who_looks(taps: Taps, point: tuple[float, float] | None) -> str:

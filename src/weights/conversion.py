@@ -7,6 +7,7 @@ from typing import Any
 
 from mindspore import nn
 
+from ..config.former_names import current_names
 from ..data.imagenet import NUM_CLASSES, imagenet_labels
 from ..data.labels import named
 from ..errors import UserError, counted
@@ -140,7 +141,8 @@ def convert_file(
             are_imagenet = num_classes == NUM_CLASSES
             classes = imagenet_labels() if are_imagenet else [str(number) for number in range(num_classes)]
         variant, arguments = get_variant(model), resolve_arguments(model, structure)
-        without_trace = {key: arguments[key] for key in WITHOUT_TRACE if key in arguments}
+        told = found.structure
+        without_trace = {key: arguments[key] for key in WITHOUT_TRACE if key in arguments and key not in told}
         card = describe_variant(
             model,
             ({"se": True} if found.se else {}) | structure | without_trace,
@@ -192,4 +194,4 @@ def _checked_structure(structure: Mapping[str, Any] | None, model: str) -> dict[
             raise UserError(f"structure: {name} is told by the weights; leave it out")
     if structure and model == "auto":
         raise UserError("structure: expected with the name of a variant, got --model auto")
-    return dict(structure or {})
+    return current_names(structure or {}, "structure")

@@ -6,6 +6,7 @@ Plain data, as `src.weights.model_card`, which is that of a classifier.
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from ..config.former_names import current_names
 from ..errors import UserError
 from ..rule import IMAGE_SIDE, NUM_CLASSES, Rule, is_number, list_of, number
 from .model_card import LABELS, TEXT, check_rules, from_values
@@ -76,6 +77,7 @@ class DetectorCard:
 
     def __post_init__(self) -> None:
         check_rules(self, _RULES)
+        object.__setattr__(self, "arguments", current_names(self.arguments))
         for name in sorted(self.arguments.keys() & set(_SIZES)):
             raise UserError(f"arguments: {name} is no argument here, but told by the rest")
         for name in sorted(self.arguments.keys() & set(_TRAINING)):

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, Field, asdict, dataclass, fields
 from typing import Any
 
+from ..config.former_names import current_names
 from ..errors import UserError, nearest, shown
 from ..rule import IMAGE_SIDE, NUM_CHANNELS, NUM_CLASSES, Rule, number
 
@@ -85,6 +86,7 @@ class ModelCard:
 
     def __post_init__(self) -> None:
         check_rules(self, _RULES)
+        object.__setattr__(self, "arguments", current_names(self.arguments))
         for name in sorted(self.arguments.keys() & set(_SIZES)):
             raise UserError(f"arguments: {name} is no argument here, but told by the rest")
         for name in ("mean", "std"):

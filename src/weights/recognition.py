@@ -21,7 +21,7 @@ from ..models.tnt import TNT
 
 Shapes = Mapping[str, tuple[int, ...]]
 
-WITHOUT_TRACE = ("inner_num_heads", "outer_num_heads", "inner_stride", "inner_heads", "sr_ratios", "num_heads")
+WITHOUT_TRACE = ("inner_num_heads", "outer_num_heads", "inner_stride", "sr_ratios", "num_heads")
 """Constructor arguments that decide what a network computes, and of which names and shapes tell nothing, or not all."""
 
 
@@ -189,7 +189,7 @@ def _read_pyramid_tnt(weights: _Weights) -> Recognised:
             depths=tuple(len(weights.blocks(f"stages.{i}.blocks.")) for i in stages),
             inner_dims=tuple(width and width // NUM_WORDS for width in words),
             outer_dims=tuple(weights.length(f"{block}.outer_attn.q.weight", 0) for block in first),
-            outer_heads=tuple(weights.length(f"stages.{i}.relative_pos", 1) for i in stages),
+            outer_num_heads=tuple(weights.length(f"stages.{i}.relative_pos", 1) for i in stages),
         ),
         se=weights.has(".se_layer."),
         num_classes=weights.length("head.weight", 0),

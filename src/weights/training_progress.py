@@ -7,6 +7,7 @@ from ..rule import Rule, is_number, number, whole
 
 _SECTIONS = ("model", "data", "optimizer", "schedule", "train")
 _DEEPEST = 10  # levels of a configuration
+_MOST_FACTS, _LONGEST_FACT = 20, 200  # about the data; characters of one
 
 
 def _is_finite(value: Any) -> bool:
@@ -35,6 +36,14 @@ def _is_config(value: Any) -> bool:
     )
 
 
+def _are_few_plain_values(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and len(value) <= _MOST_FACTS
+        and all(_is_finite(fact) or (isinstance(fact, str) and len(fact) <= _LONGEST_FACT) for fact in value.values())
+    )
+
+
 _RULES = {
     "step": whole(0, 10**15),
     "epoch": number(0, 10**15),
@@ -43,6 +52,7 @@ _RULES = {
     "steps_per_epoch": whole(1, 10**15),
     "losses": Rule("a list of numbers", _are_losses),
     "weights": Rule("raw or ema", lambda value: value in ("raw", "ema")),
+    "training_data": Rule("names, and numbers or short texts", _are_few_plain_values),
     "config": Rule(f"a configuration, at most {_DEEPEST} levels deep", _is_config),
 }
 

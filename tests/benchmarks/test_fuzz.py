@@ -21,6 +21,8 @@ from src.errors import TemporaryError, UserError
         ("options", 200),
         ("images", 300),
         ("annotations", 1000),
+        ("classes", 1000),
+        ("image-list", 1000),
         ("detector", 500),
         ("detector-sidecar", 500),
     ],

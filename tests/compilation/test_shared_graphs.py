@@ -28,9 +28,9 @@ TINY = {
         "image_size": 64,
         "depths": (1, 3, 1, 1),
         "inner_dims": (4, 8, 8, 8),
-        "inner_heads": (1, 2, 2, 2),
+        "inner_num_heads": (1, 2, 2, 2),
         "outer_dims": (8, 16, 16, 16),
-        "outer_heads": (2, 4, 4, 4),
+        "outer_num_heads": (2, 4, 4, 4),
     },
     "t2t_vit_7": {"image_size": 32, "depth": 3, "embed_dim": 16, "num_heads": 2, "token_dim": 8},
 }

@@ -361,9 +361,9 @@ TINY_TNT = {"depth": 2, "inner_dim": 4, "inner_num_heads": 2, "outer_dim": 16, "
 TINY_PYRAMID_TNT = {
     "depths": (1, 7, 1, 1),
     "inner_dims": (2, 4, 6, 8),
-    "inner_heads": (1, 2, 2, 2),
+    "inner_num_heads": (1, 2, 2, 2),
     "outer_dims": (8, 12, 16, 20),
-    "outer_heads": (1, 2, 2, 2),
+    "outer_num_heads": (1, 2, 2, 2),
 }
 TINY_T2T_VIT = {"token_dim": 4, "embed_dim": 16, "depth": 2, "num_heads": 2}
 TINY = [

@@ -25,9 +25,9 @@ GUIDE = Path(__file__).resolve().parents[2] / "docs" / "complexity.md"
 STRUCTURE = {
     "depths": (1, 7, 1, 1),
     "inner_dims": (2, 4, 6, 8),
-    "inner_heads": (1, 2, 2, 2),
+    "inner_num_heads": (1, 2, 2, 2),
     "outer_dims": (8, 12, 16, 20),
-    "outer_heads": (1, 2, 2, 2),
+    "outer_num_heads": (1, 2, 2, 2),
 }
 TINY = {
     "num_classes": 3,

@@ -13,8 +13,8 @@ from src.errors import UserError
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 SOURCES = (
-    "expected 'digits' or 'folder' or 'mindrecord' or 'cifar10' or 'cifar100' or 'oxford_pets' or 'flowers102' or "
-    "'coco'"
+    "expected 'digits' or 'folder' or 'list' or 'mindrecord' or 'cifar10' or 'cifar100' or 'oxford_pets' or "
+    "'flowers102' or 'coco'"
 )
 
 

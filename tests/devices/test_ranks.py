@@ -28,9 +28,9 @@ NETWORKS = {
   structure:
     depths: [1, 1, 1, 1]
     inner_dims: [4, 4, 4, 4]
-    inner_heads: [1, 1, 1, 1]
+    inner_num_heads: [1, 1, 1, 1]
     outer_dims: [8, 8, 8, 8]
-    outer_heads: [2, 2, 2, 2]""",
+    outer_num_heads: [2, 2, 2, 2]""",
     "t2t": """
   name: t2t_vit_7
   image_size: 32

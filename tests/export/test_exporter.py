@@ -40,9 +40,9 @@ CARDS = {
         arguments={
             "depths": [1, 1, 1, 1],
             "inner_dims": [4, 4, 4, 4],
-            "inner_heads": [1, 1, 2, 2],
+            "inner_num_heads": [1, 1, 2, 2],
             "outer_dims": [8, 8, 8, 8],
-            "outer_heads": [1, 1, 2, 2],
+            "outer_num_heads": [1, 1, 2, 2],
         },
         classes=["cat", "dog"],
         image_size=(64, 32),

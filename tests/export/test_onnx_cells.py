@@ -19,9 +19,9 @@ TNT = {"depth": 2, "inner_dim": 4, "inner_num_heads": 2, "outer_dim": 8, "outer_
 PTNT = {
     "depths": (2, 1, 1, 1),
     "inner_dims": (4, 4, 8, 8),
-    "inner_heads": (1, 2, 2, 2),
+    "inner_num_heads": (1, 2, 2, 2),
     "outer_dims": (8, 8, 16, 16),
-    "outer_heads": (1, 2, 2, 2),
+    "outer_num_heads": (1, 2, 2, 2),
     "image_size": (64, 96),
 }
 T2T = {"token_dim": 4, "embed_dim": 8, "depth": 2, "num_heads": 2, "image_size": (32, 48)}

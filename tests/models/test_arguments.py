@@ -6,16 +6,29 @@ import pytest
 
 from src.errors import UserError
 from src.models import create_model, get_variant, list_models, resolve_arguments
-from src.models.arguments import RULES, check_arguments
+from src.models.arguments import RULES, check_arguments, rules_of
 
 NETWORKS = list(dict.fromkeys(get_variant(name).network for name in list_models()))
 
 
 @pytest.mark.parametrize("network", NETWORKS)
 def test_every_constructor_argument_has_a_rule_that_its_default_fulfils(network):
-    for parameter in list(inspect.signature(network.__init__).parameters.values())[1:]:
-        assert parameter.name in RULES, f"{network.__name__}: {parameter.name} needs a rule in src/models/arguments.py"
-        assert RULES[parameter.name].holds(parameter.default)
+    parameters = inspect.signature(network.__init__).parameters
+    rules = rules_of(parameters)
+    for parameter in list(parameters.values())[1:]:
+        assert parameter.name in rules, f"{network.__name__}: {parameter.name} needs a rule in src/models/arguments.py"
+        assert rules[parameter.name].holds(parameter.default)
+
+
+def test_heads_have_one_name_and_are_one_number_or_one_for_each_stage():
+    for heads in ("inner_num_heads", "outer_num_heads"):
+        for name, right, wrong in (
+            ("tnt_s_patch16_224", 2, [1, 2, 4, 4]),
+            ("ptnt_s_patch16_256", [1, 2, 4, 4], 2),
+        ):
+            check_arguments(name, {heads: right})
+            with pytest.raises(UserError, match=f"{name}: {heads}: expected "):
+                check_arguments(name, {heads: wrong})
 
 
 def test_no_rule_is_left_over():

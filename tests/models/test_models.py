@@ -76,9 +76,9 @@ def tiny(name: str, **arguments):
         small = {
             "depths": (1, 2, 1, 1),
             "inner_dims": (2, 4, 4, 4),
-            "inner_heads": (1, 2, 2, 2),
+            "inner_num_heads": (1, 2, 2, 2),
             "outer_dims": (8, 12, 16, 16),
-            "outer_heads": (1, 2, 2, 2),
+            "outer_num_heads": (1, 2, 2, 2),
         }
     return create_model(name, **{**small, "image_size": (32, 64), "num_classes": 5, **arguments})
 

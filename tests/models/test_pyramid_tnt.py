@@ -12,9 +12,9 @@ from tests.parity import check_forward, check_gradients, check_training, load_ca
 TINY = {
     "depths": (1, 1, 1, 1),
     "inner_dims": (2, 4, 4, 4),
-    "inner_heads": (1, 2, 2, 2),
+    "inner_num_heads": (1, 2, 2, 2),
     "outer_dims": (8, 8, 16, 16),
-    "outer_heads": (1, 2, 2, 2),
+    "outer_num_heads": (1, 2, 2, 2),
     "num_classes": 5,
 }
 
@@ -75,8 +75,8 @@ def test_wrong_image_size_is_refused_with_the_rule(image_size):
 def test_wrong_structure_is_refused():
     with pytest.raises(UserError, match="depths: expected one number for each of the four stages"):
         PyramidTNT(depths=(1, 2))
-    with pytest.raises(UserError, match="outer_dims: expected multiples of outer_heads"):
-        PyramidTNT(outer_heads=(3, 8, 16, 16))
+    with pytest.raises(UserError, match="outer_dims: expected multiples of outer_num_heads"):
+        PyramidTNT(outer_num_heads=(3, 8, 16, 16))
     with pytest.raises(UserError, match="3 does not divide"):
         PyramidTNT(sr_ratios=(3, 2, 1, 1))
     with pytest.raises(UserError, match="batch_norm: expected one of train, synchronized, eval, frozen"):

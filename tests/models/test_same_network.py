@@ -31,7 +31,7 @@ def test_the_same_function(model, one, other):
         (S, {"inner_blocks": [1]}, ["inner_blocks: None and (1)"]),
         (S, {"inner_stride": 2}, ["inner_stride: 4 and 2"]),
         ("ptnt_s_patch16_256", {"sr_ratios": [4, 2, 1, 2]}, ["sr_ratios: (4, 2, 1, 1) and (4, 2, 1, 2)"]),
-        ("ptnt_s_patch16_256", {"inner_heads": [1, 4, 8, 8]}, ["inner_heads: (2, 4, 8, 8) and (1, 4, 8, 8)"]),
+        ("ptnt_s_patch16_256", {"inner_num_heads": [1, 4, 8, 8]}, ["inner_num_heads: (2, 4, 8, 8) and (1, 4, 8, 8)"]),
         ("t2t_vit_14", {"num_heads": 12}, ["num_heads: 6 and 12"]),
         ("t2t_vit_14", {"block_type": "se"}, ["block_type: plain and se"]),
     ],

@@ -31,9 +31,9 @@ model:
     backbone:
       depths: [1, 1, 1, 1]
       inner_dims: [4, 4, 4, 4]
-      inner_heads: [1, 1, 1, 1]
+      inner_num_heads: [1, 1, 1, 1]
       outer_dims: [8, 8, 8, 8]
-      outer_heads: [2, 2, 2, 2]
+      outer_num_heads: [2, 2, 2, 2]
 data: {source: coco, root: scenes, flip_prob: 0.5, short_sides: [64, 96], long_side: 96, workers: 0}
 optimizer: {lr: 1e-3}
 schedule: {decay: step, decay_epochs: [1], warmup_steps: 2, epochs: 2, cooldown_epochs: 0}

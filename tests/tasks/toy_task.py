@@ -120,6 +120,9 @@ class ToyTask:
     def facts(self):
         return {"number of rows": NUM_ROWS}
 
+    def training_data(self):
+        return {"rows": NUM_ROWS}
+
     def describe(self):
         return "a line"
 

@@ -14,7 +14,10 @@ SIZE = (64, 96)
 _T2T = {"token_dim": 4, "embed_dim": 32, "depth": 2, "num_heads": 2, "image_size": (32, 48)}
 NETWORKS = {
     "tnt": ("tnt_s_patch16_224", {"depth": 2, "inner_dim": 4, "inner_num_heads": 2, "outer_dim": 12}),
-    "ptnt": ("ptnt_s_patch16_256", {"depths": (1, 1, 1, 1), "inner_dims": (2, 4, 4, 4), "inner_heads": (1, 2, 2, 2)}),
+    "ptnt": (
+        "ptnt_s_patch16_256",
+        {"depths": (1, 1, 1, 1), "inner_dims": (2, 4, 4, 4), "inner_num_heads": (1, 2, 2, 2)},
+    ),
     "performer": ("t2t_vit_14", _T2T),
     "transformer": ("t2t_vit_t_14", _T2T),
     "se": ("t2t_vit_14_se", _T2T),
@@ -23,7 +26,7 @@ NETWORKS = {
     "convolution": ("t2t_vit_c_14", _T2T),
 }
 NETWORKS["tnt"][1].update(outer_num_heads=3, inner_blocks=(1,), se=True, qkv_bias=True)
-NETWORKS["ptnt"][1].update(outer_dims=(8, 12, 16, 16), outer_heads=(1, 2, 2, 4), qkv_bias=True)
+NETWORKS["ptnt"][1].update(outer_dims=(8, 12, 16, 16), outer_num_heads=(1, 2, 2, 4), qkv_bias=True)
 NETWORKS["dense"][1].update(num_heads=2, image_size=(32, 48), qkv_bias=True)
 
 

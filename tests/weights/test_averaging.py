@@ -24,9 +24,9 @@ class Array:
         return self.values
 
 
-def save(path, values, card=CARD, step=None):
+def save(path, values, card=CARD, step=None, **progress):
     state = [Array("adam_m.a", [9.0])]
-    progress = {} if step is None else {"step": step}
+    progress |= {} if step is None else {"step": step}
     save_checkpoint(path, [Array("a", values), Array("b", [[1.0]])], card, state, progress)
     return path
 
@@ -51,6 +51,18 @@ def test_what_cannot_be_averaged(tmp_path):
         with pytest.raises(UserError, match=message):
             average_checkpoints(files, tmp_path / "mean.ckpt")
     assert not (tmp_path / "mean.ckpt").exists()
+
+
+def test_the_mean_remembers_how_its_images_were_divided(tmp_path):
+    divisions = [{"val_split": 0.1, "seed": seed, "images": "x"} for seed in (1, 1, 2)]
+    files = [save(tmp_path / f"{k}.ckpt", [k], training_data=divided) for k, divided in enumerate(divisions)]
+    average_checkpoints(files[:2], tmp_path / "mean.ckpt")
+    assert read_checkpoint(tmp_path / "mean.ckpt").progress == {"training_data": divisions[0]}
+    for others in (files[2], save(tmp_path / "3.ckpt", [1.0], step=5), save(tmp_path / "4.ckpt", [1.0])):
+        with pytest.raises(UserError, match="was trained on other images than .*0.ckpt, as data.val_split divides"):
+            average_checkpoints([files[0], others], tmp_path / "other.ckpt")
+    average_checkpoints([tmp_path / "3.ckpt", tmp_path / "4.ckpt"], tmp_path / "mean.ckpt")
+    assert read_checkpoint(tmp_path / "mean.ckpt").progress == {"training_data": {}}
 
 
 @pytest.fixture

@@ -115,7 +115,7 @@ def test_from_a_classifier_with_tables_of_another_size():
 @pytest.mark.parametrize(
     "changes,message",
     [
-        ({"outer_heads": [4, 4, 4, 4]}, r"outer_heads: \(4, 4, 4, 4\) and \(2, 2, 2, 2\)"),
+        ({"outer_num_heads": [4, 4, 4, 4]}, r"outer_num_heads: \(4, 4, 4, 4\) and \(2, 2, 2, 2\)"),
         ({"depths": [1, 2, 1, 1]}, "depths: "),
         ({"qkv_bias": True}, "qkv_bias: True and False"),
     ],

@@ -129,11 +129,11 @@ def test_lists_as_in_yaml():
         "depths": [2, 7, 2, 1],
         "inner_dims": [4, 8, 8, 8],
         "outer_dims": [32, 64, 64, 64],
-        "outer_heads": [2, 4, 4, 4],
+        "outer_num_heads": [2, 4, 4, 4],
     }
     check_variant("ptnt_s_patch16_256", structure, found)
-    with pytest.raises(UserError, match=r"has outer_heads \(4, 4, 4, 4\)$"):
-        check_variant("ptnt_s_patch16_256", structure | {"outer_heads": [4, 4, 4, 4]}, found)
+    with pytest.raises(UserError, match=r"has outer_num_heads \(4, 4, 4, 4\)$"):
+        check_variant("ptnt_s_patch16_256", structure | {"outer_num_heads": [4, 4, 4, 4]}, found)
 
 
 def test_missing_arrays_do_not_hinder():
@@ -161,7 +161,7 @@ def test_what_leaves_no_trace_in_shapes_is_known():
     """Their change gives another network of the same names and shapes, so a conversion has to write them down."""
     changes = {
         "tnt_ti_patch16_224": {"inner_num_heads": 1, "outer_num_heads": 1, "inner_stride": 4},
-        "ptnt_ti_patch16_192": {"inner_heads": (1, 1, 1, 1), "sr_ratios": (4, 2, 1, 1)},
+        "ptnt_ti_patch16_192": {"inner_num_heads": (1, 1, 1, 1), "sr_ratios": (4, 2, 1, 1)},
         "t2t_vit_7": {"num_heads": 1},
         "t2t_vit_dense": {"num_heads": 1},
     }

@@ -19,9 +19,9 @@ TINY = {
     "ptnt_s_patch16_256": {
         "depths": (1, 1, 1, 1),
         "inner_dims": (2, 2, 2, 2),
-        "inner_heads": (1, 1, 1, 1),
+        "inner_num_heads": (1, 1, 1, 1),
         "outer_dims": (8, 8, 8, 8),
-        "outer_heads": (1, 2, 2, 2),
+        "outer_num_heads": (1, 2, 2, 2),
     },
     "t2t_vit_14": {"depth": 1, "embed_dim": 8, "num_heads": 2, "token_dim": 4},
 }

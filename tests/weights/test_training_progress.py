@@ -12,6 +12,7 @@ PROGRESS = {
     "best_score": -1.0,
     "losses": [0.5, 3],
     "weights": "ema",
+    "training_data": {"seed": 1, "images": "digest"},
     "config": {"seed": 1, "model": {"structure": {"depths": [1, 2]}}, "of another version": None},
     "of another version": {},
 }
@@ -37,6 +38,7 @@ def test_what_is_right_comes_back():
         "epoch": [-1, float("nan"), float("inf"), "3", True, 10**400],
         "best_score": [1e301, float("nan"), None, False],
         "losses": [0.5, [float("nan")], [None], [10**400], ["1"], {}],
+        "training_data": [None, {"a": [1]}, {"a": "b" * 201}, {str(n): n for n in range(21)}],
         "weights": ["other", None, [], 1],
         "config": [None, [], {"model": 5}, {"train": None}, {"seed": nested(500)}, {"x": nested(10)}],
     }.items(),
