@@ -91,17 +91,21 @@ class RunFolder:
                 "ends here, and nothing more is written; put it back and --resume, or start anew"
             )
 
+    def check_free(self, overwrite: bool) -> None:
+        """Refuses a folder that holds a run where nobody said that it may be deleted, with a UserError."""
+        if self.holds_a_run() and not overwrite:
+            raise UserError(
+                f"{self.path} already holds a run: give --resume to continue it, --overwrite to delete it and start "
+                "anew, or another --output"
+            )
+
     def start(self, config: str, environment: dict[str, Any], overwrite: bool) -> None:
         """Makes the folder for a fresh run and saves what decides it.
 
         Raises:
             UserError: the folder holds a run and `overwrite` is not set, or it cannot be written.
         """
-        if self.holds_a_run() and not overwrite:
-            raise UserError(
-                f"{self.path} already holds a run: give --resume to continue it, --overwrite to delete it and start "
-                "anew, or another --output"
-            )
+        self.check_free(overwrite)
         with self.writing():
             for path in (self.log_file, self.metrics, self.curves):
                 path.unlink(missing_ok=True)

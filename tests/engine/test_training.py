@@ -97,6 +97,31 @@ def test_a_report_of_every_image(folder, capsys):
         eval_script.main(["--config", "tiny.yaml", "--report", "tiny.yaml/report"])
 
 
+def test_a_check_refuses_what_a_start_would_and_starts_nothing(folder, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "tensorboardX", None)
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    train, evaluate = train_script.main, eval_script.main
+    for main, options, expected in [
+        (train, [], r"^runs/tiny already holds a run: give --resume to continue it, --overwrite to"),
+        (train, ["--overwrite", "--train.tensorboard", "true"], r"^train\.tensorboard needs tensorboardX: pip"),
+        (train, ["--overwrite", "--data", "nowhere"], r"nowhere"),
+        (train, ["--resume", "--optimizer.lr", "1.0"], r"^the configuration differs from that of runs/tiny"),
+        (evaluate, ["--checkpoint", "none.ckpt"], r"none\.ckpt does not exist"),
+        (evaluate, ["--data", "nowhere"], r"nowhere"),
+    ]:
+        with pytest.raises(UserError, match=expected):
+            main(["--config", "tiny.yaml", *options, "--check"])
+        with pytest.raises(UserError, match=expected):
+            main(["--config", "tiny.yaml", *options])
+    for main, options in ((train, ["--overwrite"]), (train, ["--resume"]), (evaluate, [])):
+        capsys.readouterr()
+        main(["--config", "tiny.yaml", *options, "--check"])
+        (folder / "printed.yaml").write_text(capsys.readouterr().out)
+        assert load_config("printed.yaml") == load_config("tiny.yaml")
+        (folder / "printed.yaml").unlink()
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+
+
 def test_of_equal_scores_the_lower_loss_is_the_best(folder, monkeypatch):
     losses = iter([3.0, 2.0, 4.0])
 
