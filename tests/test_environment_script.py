@@ -1,4 +1,4 @@
-"""scripts/environment.sh: which interpreter it takes, and when it installs; pip is one that notes what it is asked for."""
+"""scripts/environment.sh: which interpreter it takes, and when it installs; pip only notes what it is asked for."""
 
 import os
 import shutil
