@@ -205,7 +205,8 @@ def _start(plan: LaunchPlan, environment: Mapping[str, str]) -> dict[int, int | 
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        text=True,
+        encoding="utf-8",
+        errors="replace",
         start_new_session=True,  # Ctrl-C is for this process alone
     )
     ranks = {}
@@ -340,7 +341,7 @@ def _report(plan: LaunchPlan, failures: list[End]) -> None:
 def _content_of(plan: LaunchPlan, rank: int | None) -> str:
     """What a rank has written; nothing where its log is not there."""
     try:
-        return plan.log_of(rank).read_text(errors="replace")
+        return plan.log_of(rank).read_text(encoding="utf-8", errors="replace")
     except OSError:
         return ""
 

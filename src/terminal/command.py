@@ -41,6 +41,7 @@ from ..errors import (  # noqa: E402
     show_warnings_in_one_line,
     writing_error,
 )
+from .any_text import print_any_text  # noqa: E402
 from .progress import tell_line  # noqa: E402
 from .stop_request import NUMBERS, Stopped  # noqa: E402
 
@@ -73,6 +74,7 @@ def run_command(main: Callable[[], int | None]) -> None:
     told in one message on stderr; 128 + the signal's number where it was stopped: 130 by Ctrl-C, 143 by SIGTERM.
     """
     listen()
+    print_any_text()
     sys.unraisablehook = _tell_unraisable
     show_warnings_in_one_line(lambda line: tell_line(line, to_stderr=True))
     try:
