@@ -311,7 +311,7 @@ def test_a_warm_up_longer_than_the_run_is_shortened(write):
 def test_a_transfer_recipe_runs_for_one_epoch(path):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        config = parse("--config", str(REPOSITORY / path), "--schedule.epochs", "1").config
+        config = parse("--config", str(REPOSITORY / path), "--schedule.epochs", "1")[0]
     assert (config.schedule.epochs, config.schedule.warmup_epochs) == (1, 0)
 
 
