@@ -21,6 +21,7 @@ from src.files.json_file import write_json
 from src.files.output_file import check_output_file, check_output_folder
 from src.files.whole_file import make_folder
 from src.tasks import create_task
+from src.terminal.outcome import next_line, same_run, written_line
 from src.terminal.progress import Progress, print_line
 from src.terminal.text_table import terminal_width
 from src.weights.checkpoint import read_checkpoint
@@ -91,9 +92,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(scorer.table().text(terminal_width()))
     if options.json is not None:
         write_json(options.json, {"model": task.card.model, "checkpoint": str(path), **scores.to_dict()})
+        print_line(written_line(options.json))
     if options.report is not None:
         make_folder(options.report)
-        print(f"written into {options.report}: {', '.join(scorer.write_report(Path(options.report)))}")
+        print_line(written_line(options.report, ", ".join(scorer.write_report(Path(options.report)))))
+    print_line(next_line("export.py", *same_run(given), "--checkpoint", path))
 
 
 if __name__ == "__main__":

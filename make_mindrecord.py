@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from src.terminal.command import run_command  # first: it quiets MindSpore's log before MindSpore is imported
 
 from src.data.mindrecord_shards import MAX_SHARDS, make_mindrecord  # isort: skip
+from src.terminal.outcome import next_line, written_line
+from src.terminal.progress import print_line
 from src.terminal.script_parser import ScriptParser, path, whole_number
 
 
@@ -33,7 +35,9 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     options = _parse(argv)
     make_mindrecord(options.folder, options.output, options.shards)
-    print(f"finished: {options.output}; use it with --data.source mindrecord --data {options.output}")
+    print_line(written_line(options.output, "MindRecord files of train and val"))
+    source = ("--data.source", "mindrecord", "--data", options.output)
+    print_line(next_line("train.py", "--config", "CONFIG", *source))
 
 
 if __name__ == "__main__":

@@ -9,6 +9,8 @@ from src.config import dump_config, parse_command_line  # isort: skip
 from src.devices.ranks import serve_if_scheduler
 from src.engine.run_folder import RunFolder
 from src.engine.training import Training, check_start
+from src.terminal.outcome import next_line, written_line
+from src.terminal.progress import tell_line
 
 
 @dataclass
@@ -41,7 +43,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         check_start(config, folder, options.resume, options.overwrite, options.allow_changes)
         print(dump_config(config), end="")
         return
-    Training(config, folder, options.resume, options.overwrite, options.allow_changes, options.profile).run()
+    training = Training(config, folder, options.resume, options.overwrite, options.allow_changes, options.profile)
+    scores = training.run()
+    if training.ranks.is_first:
+        if scores is not None:
+            tell_line(written_line(folder.path, ", ".join(folder.contents())))
+        tell_line(next_line("eval.py", "--config", folder.config))
 
 
 if __name__ == "__main__":
