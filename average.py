@@ -10,6 +10,8 @@ from src.engine.best_checkpoints import best_checkpoints  # isort: skip
 from src.engine.run_folder import RunFolder
 from src.errors import UserError
 from src.files.output_file import check_output_file
+from src.terminal.outcome import next_line, written_line
+from src.terminal.progress import print_line
 from src.terminal.script_parser import ScriptParser, path
 from src.weights.averaging import average_checkpoints
 
@@ -40,8 +42,9 @@ def main(argv: Sequence[str] | None = None) -> None:
             print(f"{checkpoint}: {score:.2f}")
         checkpoints = [checkpoint for _, checkpoint in found]
     average_checkpoints(checkpoints, options.output)
-    print(f"wrote {options.output}, the mean of {len(checkpoints)} checkpoints")
-    print(f"next: python eval.py --checkpoint {options.output} --config CONFIG")
+    config = "CONFIG" if options.run is None else RunFolder(options.run.parent, options.run.name).config
+    print_line(written_line(options.output, f"the mean of {len(checkpoints)} checkpoints"))
+    print_line(next_line("eval.py", "--config", config, "--checkpoint", options.output))
 
 
 if __name__ == "__main__":

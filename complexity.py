@@ -15,6 +15,8 @@ from src.files.json_file import write_json
 from src.files.output_file import check_output_file
 from src.files.whole_file import write_whole
 from src.models import get_variant, list_models
+from src.terminal.outcome import config_of, next_line, written_line
+from src.terminal.progress import print_line
 from src.terminal.script_parser import ScriptParser, add_image_size, path, whole_number
 from src.terminal.text_table import terminal_width
 
@@ -85,7 +87,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         if file is not None:
             write_whole(file, write(costs))
     for file in filter(None, (options.json, options.csv, options.markdown, options.plot)):
-        print(f"wrote {file}")
+        print_line(written_line(file), to_stderr=True)
+    config = config_of(costs[0].name) if len(costs) == 1 else "CONFIG"
+    print_line(next_line("train.py", "--config", config, "--data", "DIR"), to_stderr=True)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from src.errors import UserError
 from src.files.output_file import check_output_file
 from src.files.whole_file import write_whole
 from src.models import get_variant
+from src.terminal.outcome import config_of, next_line, written_line
 from src.terminal.progress import print_line
 from src.terminal.script_parser import ScriptParser, add_image_size, mapping, path
 from src.weights.conversion import convert_file, read_class_names, write_reference_file
@@ -53,11 +54,14 @@ def main(argv: Sequence[str] | None = None) -> None:
         model = write_reference_file(options.input, options.output)
         print(f"{model} from {options.input}")
     else:
-        _convert(options)
-    print(f"wrote {options.output} ({options.output.stat().st_size / 1e6:.1f} MB)")
+        model = _convert(options)
+    print_line(written_line(options.output, f"{options.output.stat().st_size / 1e6:.1f} MB"))
+    if not options.reverse:
+        print_line(next_line("eval.py", "--config", config_of(model), "--checkpoint", options.output, "--data", "DIR"))
 
 
-def _convert(options: argparse.Namespace) -> None:
+def _convert(options: argparse.Namespace) -> str:
+    """Returns the name of the network."""
     if options.report is not None:
         check_output_file(options.report)
     if options.model not in (None, "auto"):
@@ -76,7 +80,8 @@ def _convert(options: argparse.Namespace) -> None:
         print_line(line)
     if options.report is not None:
         write_whole(options.report, "\n".join(conversion.lines()) + "\n")
-        print(f"wrote {options.report}")
+        print_line(written_line(options.report))
+    return conversion.card.model
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from src.terminal.command import run_command  # first: it quiets MindSpore's log
 
 from mindspore import Tensor  # isort: skip
 
-from src.config import parse_command_line
+from src.config import dump_config, parse_command_line
 from src.devices.device import current_device, set_up_device
 from src.devices.ranks import Exchange, serve_if_scheduler, start_distribution
 from src.engine.agreement import check_same_start
@@ -21,6 +21,7 @@ from src.files.json_file import write_json
 from src.files.output_file import check_output_file, check_output_folder
 from src.files.whole_file import make_folder
 from src.tasks import create_task
+from src.terminal.outcome import next_line, same_run, written_line
 from src.terminal.progress import Progress, print_line
 from src.terminal.text_table import terminal_width
 from src.weights.checkpoint import read_checkpoint
@@ -36,12 +37,15 @@ class EvalOptions:
         per_class: print the scores of each class too.
         report: folder to write tables and pictures to: scores of each class, what is taken for what, every image,
             calibration, the most confident mistakes (classification); scores of each class (detection).
+        check: evaluate nothing; look whether configuration, checkpoint and data are as an evaluation needs them, and
+            print the resulting configuration.
     """
 
     checkpoint: str | None = None
     json: str | None = None
     per_class: bool = False
     report: str | None = None
+    check: bool = False
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -57,6 +61,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     path = folder.choose_checkpoint(options.checkpoint)
     checkpoint, task = read_checkpoint(path), create_task(config)
     lines = task.open_for_evaluation(checkpoint, given)
+    if options.check:
+        print(dump_config(config), end="")
+        return
     settings = set_up_device(config.device, config.seed, task.uses_convolution)
     ranks = start_distribution(current_device())
     exchange = Exchange(ranks)
@@ -85,9 +92,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(scorer.table().text(terminal_width()))
     if options.json is not None:
         write_json(options.json, {"model": task.card.model, "checkpoint": str(path), **scores.to_dict()})
+        print_line(written_line(options.json))
     if options.report is not None:
         make_folder(options.report)
-        print(f"written into {options.report}: {', '.join(scorer.write_report(Path(options.report)))}")
+        print_line(written_line(options.report, ", ".join(scorer.write_report(Path(options.report)))))
+    print_line(next_line("export.py", *same_run(given), "--checkpoint", path))
 
 
 if __name__ == "__main__":

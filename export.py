@@ -2,20 +2,22 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from src.terminal.command import run_command  # first: it quiets MindSpore's log before MindSpore is imported
 
 from src.config import Config, parse_command_line  # isort: skip
 from src.detection.catalogue import list_detectors
 from src.engine.run_folder import RunFolder
+from src.export.classifier import export_classifier
 from src.export.detector import export_detector
 from src.export.detector_exporter import check_formats
 from src.export.exported_file import LARGEST_BATCH, read_key
-from src.export.exporter import Exporter, Form, check_form
-from src.export.file_names import ending_of, output_of, stem_of
+from src.export.exporter import Form
+from src.export.file_names import ending_of
 from src.portability.audit import audit_configuration
 from src.portability.docstrings import PLATFORMS
-from src.tasks.trained_network import at_image_size, open_trained_network
+from src.terminal.outcome import next_line
 from src.terminal.progress import print_line
 from src.terminal.text_table import terminal_width
 from src.weights.checkpoint import read_checkpoint
@@ -29,8 +31,10 @@ class ExportOptions:
     Args:
         checkpoint: file with the weights; the run's best checkpoint when null.
         file_format: one or several of MINDIR, ONNX, and AIR on Ascend.
-        file_name: of the file, with or without the ending; export/<model> in the run's folder when null. Sizes are
-            added where there are several.
+        file_name: of the file, with or without the ending; export/<model> in the run's folder when null, with what
+            tells its form from others, as in <model>_384_float16_pixels. Sizes are added in any case where there are
+            several.
+        overwrite: replace files that are there and hold another network, or another form of it.
         image_size: one or several sides in pixels, a file each, position tables resized; the checkpoint's when empty.
         batch_size: the only batch size that the files take; any when null.
         precision: float32, or float16 for products and their weights.
@@ -45,6 +49,7 @@ class ExportOptions:
     checkpoint: str | None = None
     file_format: list[str] = field(default_factory=lambda: ["MINDIR"])
     file_name: str | None = None
+    overwrite: bool = False
     image_size: list[int] = field(default_factory=list, metadata={"range": (1, 16384)})
     batch_size: int | None = field(default=None, metadata={"range": (1, LARGEST_BATCH)})
     precision: str = "float32"
@@ -72,21 +77,21 @@ def main(argv: Sequence[str] | None = None) -> None:
         if ending_of(file_format)  # raises where there is no such format
     ]
     checkpoint = folder.choose_checkpoint(options.checkpoint)
-    if isinstance(read_checkpoint(checkpoint).card, DetectorCard):
-        export_detector(checkpoint, config, given, forms, options.image_size, options.file_name, folder.export)
-        return
-    trained = open_trained_network(checkpoint, config, given)
-    for line in (*trained.settings, f"{trained.card.model} from {checkpoint}", *trained.changes):
+    is_detector = isinstance(read_checkpoint(checkpoint).card, DetectorCard)
+    export = export_detector if is_detector else export_classifier
+    written = export(
+        checkpoint, config, given, forms, options.image_size, options.file_name, folder.export, options.overwrite
+    )
+    if line := _next(written[0], options):
         print_line(line)
-    stem = stem_of(options.file_name, options.file_format, folder.export / trained.card.model)
-    for form in forms:
-        check_form(form, output_of(stem, form.file_format))
-    for side in options.image_size or [None]:
-        sized = trained if side is None else at_image_size(trained, side)
-        exporter = Exporter(sized.net, sized.card, checkpoint)
-        for form in forms:
-            output = output_of(stem, form.file_format, side if len(options.image_size) > 1 else None)
-            print(*exporter.write(output, form).describe(form), sep="\n")
+
+
+def _next(file: Path, options: ExportOptions) -> str | None:
+    """What to do with a file; None where predict.py does not take it."""
+    if options.stages or file.suffix not in map(ending_of, ("MINDIR", "ONNX")):
+        return None
+    key = ["--decrypt_key_file", options.encrypt_key_file] if options.encrypt_key_file else []
+    return next_line("predict.py", "IMAGE_OR_FOLDER", "--model_file", file, *key)
 
 
 def _check_formats(config: Config, options: ExportOptions) -> None:

@@ -16,6 +16,7 @@ from src.prediction.feature_scores import check_neighbours, score_lines
 from src.prediction.predictions import find_images
 from src.tasks.classification import open_split, open_to_judge
 from src.tasks.trained_network import open_trained_network
+from src.terminal.outcome import next_line, next_step, same_run, written_line
 from src.terminal.progress import print_line
 
 
@@ -85,7 +86,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.npz is not None:
         write_features(options.npz, found[written])
         count, width = found[written].features.shape
-        print(f"wrote {options.npz}: {width} features of {counted(count, 'image')}")
+        print_line(written_line(options.npz, f"{width} features of {counted(count, 'image')}"))
+        print_line(next_step(f"numpy.load({options.npz!r}) in Python, see docs/features.md"))
+    else:
+        print_line(next_line("features.py", *same_run(given), "--checkpoint", checkpoint, "--npz", "features.npz"))
     skipped = sum(len(datasets[kind]) - len(found[kind].labels) for kind in datasets)
     return 1 if skipped or problems else 0
 

@@ -10,6 +10,8 @@ from src.data.class_list import read_class_list
 from src.data.mindrecord_shards import MAX_SHARDS, make_mindrecord
 from src.data.val_split import ValSplit
 from src.errors import UserError
+from src.terminal.outcome import next_line, written_line
+from src.terminal.progress import print_line
 from src.terminal.script_parser import ScriptParser, path, share, whole_number
 
 
@@ -58,7 +60,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     seed = Config.seed if options.seed is None else options.seed
     val_split = None if options.val_split is None else ValSplit(options.val_split, seed)
     make_mindrecord(options.folder, options.output, options.shards, classes, val_split)
-    print(f"finished: {options.output}; use it with --data.source mindrecord --data {options.output}")
+    print_line(written_line(options.output, "MindRecord files of train and val"))
+    source = ("--data.source", "mindrecord", "--data", options.output)
+    print_line(next_line("train.py", "--config", "CONFIG", *source))
 
 
 if __name__ == "__main__":

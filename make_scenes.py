@@ -1,11 +1,15 @@
 """Makes a small data set to learn detection from, with nothing to download: python make_scenes.py OUTPUT"""
 
 import argparse
+import os
 from collections.abc import Sequence
 
 from src.terminal.command import run_command  # first: it quiets MindSpore's log before MindSpore is imported
 
 from src.data.scenes import LARGEST, SMALLEST, make_scenes  # isort: skip
+from src.config.shipped import SHIPPED
+from src.terminal.outcome import next_line, written_line
+from src.terminal.progress import print_line
 from src.terminal.script_parser import ScriptParser, path, whole_number
 
 MOST = 100_000
@@ -46,9 +50,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     is_new = make_scenes(
         options.output, size=options.size, num_train=options.train, num_val=options.val, seed=options.seed
     )
-    state = "finished" if is_new else "already there, the same"
     size = f"{options.size} x {options.size} pixels"
-    print(f"{state}: {options.output}, {options.train} training and {options.val} validation scenes of {size}")
+    content = f"{options.train} training and {options.val} validation scenes of {size}"
+    print_line(written_line(options.output, content if is_new else f"already there, the same: {content}"))
+    config = os.path.relpath(SHIPPED / "demo" / "retinanet_scenes.yaml")
+    print_line(next_line("train.py", "--config", config, "--data", options.output))
 
 
 if __name__ == "__main__":

@@ -1,17 +1,20 @@
 """Names what images show, or finds it in them: python predict.py IMAGE_OR_FOLDER... --checkpoint FILE"""
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from src.terminal.command import run_command  # first: it quiets MindSpore's log before MindSpore is imported
 
 from src.config import parse_command_line  # isort: skip
 from src.engine.run_folder import RunFolder
-from src.errors import UserError, show_warnings_in_one_line
+from src.errors import UserError, counted, show_warnings_in_one_line
 from src.prediction.drawing import Drawings
 from src.prediction.files import check_prediction_files
 from src.prediction.open_predictor import open_predictor
 from src.prediction.options import PredictOptions
 from src.prediction.predictions import Skipped, find_images
+from src.terminal.outcome import next_line, next_step, same_run, written_line
 from src.terminal.progress import Progress, print_line
 from src.terminal.text_table import terminal_width
 
@@ -51,7 +54,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not predictions:
         raise UserError(f"none of the {len(files)} files could be read as an image")
     predictor.write(predictions, skipped)
+    for line in _outcome(options, len(predictions), given, sys.argv[1:] if argv is None else argv):
+        print_line(line, to_stderr=True)
     return 1 if skipped else 0
+
+
+def _outcome(options: PredictOptions, count: int, given: Mapping[str, Any], argv: Sequence[str]) -> list[str]:
+    """What was written, and what would be next: pictures, then a file for deployment, then its use."""
+    lines = [written_line(file) for file in (options.json, options.csv, options.coco_results) if file is not None]
+    if options.draw is None:
+        images = options.images if len(options.images) < 4 else ["IMAGE_OR_FOLDER"]
+        more = [word for word in argv if word not in options.images]
+        return [*lines, next_line("predict.py", *images, *more, "--draw", "drawn")]
+    lines.append(written_line(options.draw, counted(count, "image")))
+    if options.model_file is not None:
+        return [*lines, next_step("copy a script of deploy/ beside the file, see docs/deployment.md")]
+    checkpoint = [] if options.checkpoint is None else ["--checkpoint", options.checkpoint]
+    return [*lines, next_line("export.py", *same_run(given), *checkpoint)]
 
 
 if __name__ == "__main__":

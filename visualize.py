@@ -10,6 +10,7 @@ from src.config import parse_command_line  # isort: skip
 from src.engine.run_folder import RunFolder
 from src.errors import counted
 from src.tasks.trained_network import open_trained_network
+from src.terminal.outcome import next_step, written_line
 from src.terminal.progress import print_line
 from src.visualization.detector_figures import draw_detector
 from src.visualization.input_images import DIGITS, load_images
@@ -57,8 +58,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         names = [name for name in options.images if name != DIGITS]
         for line in draw_detector(content, config, given, names, folder):
             print_line(line)
-        files = counted(folder.count, "file")
-        print(f"wrote {files} to {folder.path}: score maps and assigned anchors of validation images")
+        content = "score maps and assigned anchors of validation images"
+        print_line(written_line(folder.path, f"{counted(folder.count, 'file')}: {content}"))
+        print_line(next_step(f"look at {folder.path}"))
         return 0
     trained = open_trained_network(checkpoint, config, given)
     for line in (f"{trained.settings[0]}; {trained.card.model} from {checkpoint}", *trained.changes):
@@ -71,7 +73,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print_line(draw_class_features(trained, config, folder, options.embedding, options.embedding_images))
     if report.num_images < len(images):
         print(f"report.html holds the first {report.num_images} of {len(images)} images, more would make it too large")
-    print(f"wrote {counted(folder.count, 'file')} to {folder.path}; open {folder.path / 'report.html'} in a browser")
+    print_line(written_line(folder.path, counted(folder.count, "file")))
+    print_line(next_step(f"open {folder.path / 'report.html'} in a browser"))
     return 1 if skipped else 0
 
 

@@ -211,6 +211,9 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # labels in letters that the terminal has not
+            stream.reconfigure(errors="backslashreplace")
     try:
         main()
     except Exception as error:  # whatever the reason: one line

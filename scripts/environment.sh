@@ -4,6 +4,7 @@
 #
 # The active environment is used when it already has MindSpore (Ascend machines come with one). Otherwise a virtual
 # environment is made in .venv of the repository and reused from then on. CREATE_WITH=python3.11 chooses its Python.
+# A file is installed again when it has changed, or the interpreter has.
 
 ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 
@@ -58,19 +59,22 @@ prepare_environment() {
     local keep=()
     local version
     version="$("$PYTHON" -c 'from importlib.metadata import version; print(version("mindspore"))' 2>/dev/null)" || version=""
+    # a stamp lies in the environment itself and says what was installed, by which interpreter
+    local interpreter wanted
+    interpreter="$("$PYTHON" -c 'import os, sys; print(sys.prefix, os.path.realpath(sys.executable), sys.version, sep="\n")')"
     for file in "$@"; do
-        stamp="$ROOT/.venv/installed-$(basename "$file")"
-        if [ "$PYTHON" = "$ROOT/.venv/bin/python" ] && cmp -s "$ROOT/$file" "$stamp"; then
+        stamp="${interpreter%%$'\n'*}/tnt-mindspore-$(basename "$file")"
+        wanted="$interpreter"$'\n'"$(cat "$ROOT/$file")"
+        if [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ]; then
             continue
         fi
         if [ -n "$version" ]; then
             keep=("mindspore==$version")
         fi
         echo "installing $file"
+        rm -f "$stamp" 2>/dev/null || true
         "$PYTHON" -m pip install --quiet --disable-pip-version-check --requirement "$ROOT/$file" \
             "${keep[@]}" || fail "pip could not install $file; see its messages above"
-        if [ "$PYTHON" = "$ROOT/.venv/bin/python" ]; then
-            cp "$ROOT/$file" "$stamp"
-        fi
+        printf '%s\n' "$wanted" 2>/dev/null >"$stamp" || true # who may not write there installs each time
     done
 }

@@ -5,8 +5,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from src.devices.launcher import launch
-from src.terminal.command import run_command
+from src.terminal.command import run_command  # first: it lets Ctrl-C end this while it is importing
+
+from src.devices.launcher import launch  # isort: skip
 
 
 def main() -> int:

@@ -1,9 +1,11 @@
 """Images that the scripts in deploy/ are given: the same pixels, refusals and warnings as in the project itself."""
 
+import importlib
 import importlib.util
 import os
 import socket
 import struct
+import sys
 import warnings
 import zlib
 from pathlib import Path
@@ -12,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from src.data.box_transforms import DetectionTransform
 from src.data.read_image import FORMATS, read_image
 from src.data.transforms import EvalTransform
 from src.errors import ImageWarning, UserError
@@ -84,6 +87,16 @@ def test_too_large(script, monkeypatch):
         script.read_pixels("a.png", MODEL)
 
 
+ELONGATED = [(5, width) for width in range(483, 489)] + [(height, 5) for height in range(210, 216)]
+"""Height and width around what is cut: for MODEL 64 times as long as needed is 485 to 5, and 5 to 212."""
+
+
+def save_numbered(name: str) -> None:
+    """Pixels that tell where they were; the size stands in the name."""
+    height, width = map(int, Path(name).stem.split("_"))
+    save(np.arange(height * width).astype(np.uint8).reshape(height, width), name)
+
+
 READ = {
     "grey_16.png": lambda name: save(ramp(0, 65535, np.uint16), name),
     "grey_16.tif": lambda name: save(ramp(0, 4096, np.uint16), name),
@@ -98,6 +111,7 @@ READ = {
     "one_bit.png": lambda name: Image.new("1", (7, 9), 1).save(name),
     "long.png": lambda name: Image.fromarray(np.arange(60_000, dtype=np.uint16).astype(np.uint8)[None]).save(name),
     "tall.png": lambda name: Image.fromarray(np.arange(60_000, dtype=np.uint16).astype(np.uint8)[:, None]).save(name),
+    **{f"{height}_{width}.png": save_numbered for height, width in ELONGATED},
     "turned.jpg": lambda name: Image.fromarray(ramp(0, 255, np.uint8)).save(name, exif=turned()),
     "packed_16.bmp": lambda name: Path(name).write_bytes(packed_16()),
 }
@@ -160,3 +174,22 @@ def test_16_bits_of_which_few_are_used(name, script, capsys):
 
 def test_the_list_of_formats(script):
     assert tuple(script.FORMATS) == FORMATS
+
+
+@pytest.mark.parametrize("name", ["run_detector", "run_detector_onnx"])
+@pytest.mark.parametrize("size", [(1, 3000), (3000, 1), (2, 500), (700, 5), (9, 640)])
+def test_elongated_images_of_detectors(name, size, monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "deploy")
+    script = importlib.import_module(name)
+    save_numbered(image := "{}_{}.png".format(*size))
+    model = {"canvas": [64, 128], "short_side": 60, "long_side": 120, "mean": [0.5, 0.4, 0.3], "std": [0.5, 0.6, 0.7]}
+    values, shape, scale, _ = script.prepare(image, model)
+    transform = DetectionTransform(
+        canvas=(64, 128), short_sides=[60], flip_prob=0, mean=model["mean"], std=model["std"], long_side=120
+    )
+    placed = transform(read_image(image), np.zeros((0, 4), np.float32))
+    np.testing.assert_allclose(values, placed.values, rtol=0, atol=1e-6)
+    np.testing.assert_array_equal(shape, placed.size)
+    np.testing.assert_allclose(scale, placed.scale)
+    for module in ("run_detector", "run_detector_onnx", "run_mindir"):
+        sys.modules.pop(module, None)

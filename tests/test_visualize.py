@@ -62,7 +62,7 @@ def test_digits_of_the_best_checkpoint_by_default(capfd):
     ]
     assert written(folder) == sorted([*of_images, "embedding.png", "positions.png", "report.html"])
     assert "embedding.png shows 40 validation images" in out
-    assert f"wrote 23 files to {folder}; open {folder}/report.html in a browser" in out
+    assert out.endswith(f"written: {folder} (23 files)\nnext: open {folder}/report.html in a browser\n")
     for name in written(folder)[:-1]:
         with Image.open(f"{folder}/{name}") as picture:
             assert np.ptp(np.asarray(picture.convert("L"))) > 100

@@ -1,6 +1,8 @@
 """What values of a configuration must fulfil besides their types."""
 
-from ..errors import UserError
+import warnings
+
+from ..errors import UserError, counted
 from ..rule import Rule
 from .sections import Config, flat_values
 from .typed_value import PATH, PLAIN, as_yaml, is_path, is_plain
@@ -120,13 +122,22 @@ RULES: dict[str, Rule] = {
 
 
 _AT_MOST = [
-    ("schedule.warmup_epochs", "schedule.epochs"),
     ("schedule.warmup_lr", "optimizer.lr"),
     ("schedule.min_lr", "optimizer.lr"),
 ]
 
 
 def check_values(config: Config, where: str) -> None:
+    """Refuses what no run can have. A warm-up longer than its run is shortened, with a warning: who asks for a short
+    run means the recipe, and not its warm-up alone.
+
+    Args:
+        config: what a file or a command line says; changed where its warm-up is too long.
+        where: names that, for messages.
+
+    Raises:
+        UserError: a value that its rule forbids, or values that do not go together.
+    """
     values = dict(flat_values(config))
     for key, rule in RULES.items():
         if values[key] is not None and not rule.holds(values[key]):
@@ -149,6 +160,15 @@ def check_values(config: Config, where: str) -> None:
             raise UserError(f"{where}: data.{key} is true: expected data.rand_augment to be null then, or the other")
     if config.data.three_augment and config.data.augmix:
         raise UserError(f"{where}: data.three_augment and data.augmix are true: expected one of them at most")
+    schedule = config.schedule
+    if schedule.decay == "cosine" and schedule.warmup_epochs > schedule.epochs:
+        shorter = schedule.epochs - 1
+        warnings.warn(
+            f"{where}: schedule.warmup_epochs is {schedule.warmup_epochs}, and schedule.epochs {schedule.epochs}: the "
+            f"warm-up is shortened to {counted(shorter, 'epoch')}",
+            stacklevel=2,
+        )
+        schedule.warmup_epochs = shorter
     if config.data.source == "digits" and config.data.root is not None:
         raise UserError(
             f"{where}: data.root is {as_yaml(config.data.root)}: expected null, because data.source is 'digits'; "

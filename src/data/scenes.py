@@ -244,7 +244,7 @@ def _write_split(folder: Path, split: str, scenes: Scenes, number: int, origin: 
         "annotations": annotations,
         "categories": [{"id": label + 1, "name": name} for label, name in enumerate(Digits.classes)],
     }
-    _annotations(folder, split).write_text(to_json_line(content))
+    _annotations(folder, split).write_text(to_json_line(content), encoding="utf-8")
 
 
 def _are_identical(one: Path, other: Path) -> bool:

@@ -289,7 +289,7 @@ def _hosts(text: str) -> list[str]:
 
 def _json_file(text: str) -> Path:
     try:
-        json.loads(Path(text).read_text())
+        json.loads(Path(text).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise argparse.ArgumentTypeError(f"expected a JSON file, got '{text}': {error}") from None
     return Path(text).resolve()

@@ -20,11 +20,12 @@ from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
+from typing import NoReturn
 
 import yaml
 
 from ..config import run_name
-from ..errors import UserError
+from ..errors import TemporaryError, UserError
 from ..files.file_lock import file_lock, stamp
 from ..terminal.progress import FollowedProgress, tell_line
 from ..terminal.progress_file import VARIABLE as PROGRESS_FILE
@@ -61,7 +62,8 @@ notice that all have left."""
 KILL_SECONDS = 10.0
 POLL_SECONDS = 0.1
 LAST_LINES = 30
-WRONG_INPUT = 2
+WRONG_INPUT = UserError.exit_code
+REFUSALS = {error.exit_code: error for error in (UserError, TemporaryError)}
 STOPPED = {128 + signal.SIGTERM, 128 + signal.SIGINT, -signal.SIGTERM, -signal.SIGINT}
 PR_SET_CHILD_SUBREAPER = 36
 
@@ -134,10 +136,11 @@ def make_plan(script: str, program: Path, options: LaunchOptions, logs: str, sto
         stop: whether the user wants an end.
 
     Raises:
-        Stopped: the user wanted an end while host 0 had no address.
-        UserError: the program refuses its arguments, too few devices, a wrong address of host 0, a port in use.
+        Stopped: the user wanted an end before all of it was known.
+        UserError: the program refuses its arguments, its data or its folder, too few devices, a wrong address of host
+            0, a port in use.
     """
-    config, devices_here = _ask(program, options)
+    config, devices_here = _ask(program, options, stop)
     device = config["device"] or next(iter(devices_here))
     there = CPU_PROCESSES if device == "CPU" else devices_here.get(device, 0)
     if there == 0:
@@ -186,6 +189,7 @@ def run(plan: LaunchPlan, stop: StopRequest) -> int:
     finally:
         _end_everything()
         output.close()
+        _remove_empty_logs(plan)
     if watch.failures:
         _report(plan, watch.failures)
         code = watch.failures[0].code
@@ -201,7 +205,8 @@ def _start(plan: LaunchPlan, environment: Mapping[str, str]) -> dict[int, int | 
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        text=True,
+        encoding="utf-8",
+        errors="replace",
         start_new_session=True,  # Ctrl-C is for this process alone
     )
     ranks = {}
@@ -320,14 +325,25 @@ class _Output:
 def _report(plan: LaunchPlan, failures: list[End]) -> None:
     """Tells which rank failed first, its last lines, and who failed after it."""
     first, *others = failures
-    log = plan.log_of(first.rank)
-    lines = [line for line in log.read_text(errors="replace").splitlines() if not _is_noise(line)]
-    told = [f"error: {first}; the end of {log}:", *(f"    {line}" for line in lines[-LAST_LINES:])]
-    told += [f"then {other}: {plan.log_of(other.rank)}" for other in others]
+    log, content = plan.log_of(first.rank), _content_of(plan, first.rank)
+    lines = [line for line in content.splitlines() if not _is_noise(line)]
+    where = f"the end of {log}:" if lines else "it had written nothing"
+    told = [f"error: {first}; {where}", *(f"    {line}" for line in lines[-LAST_LINES:])]
+    for other in others:
+        where = f": {plan.log_of(other.rank)}" if _content_of(plan, other.rank) else ", which had written nothing"
+        told.append(f"then {other}{where}")
     if plan.nnodes > 1:
         told.append("if this is only that others were lost, look at the other hosts")
     for line in told:
         tell_line(line, to_stderr=True)
+
+
+def _content_of(plan: LaunchPlan, rank: int | None) -> str:
+    """What a rank has written; nothing where its log is not there."""
+    try:
+        return plan.log_of(rank).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
 
 
 def _is_noise(line: str) -> bool:
@@ -377,20 +393,40 @@ def _end_everything() -> None:
 # What the plan depends on.
 
 
-def _ask(program: Path, options: LaunchOptions) -> tuple[dict, dict[str, int]]:
-    """The configuration that the program makes of its arguments, and the number of devices of each kind."""
-    commands = [[sys.executable, str(program), *options.arguments, "--print_config"], [sys.executable, "-c", PROBE]]
-    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    running = [subprocess.Popen(command, **pipes, env={"GLOG_v": "4", **os.environ}) for command in commands]
+def _ask(program: Path, options: LaunchOptions, stop: StopRequest) -> tuple[dict, dict[str, int]]:
+    """The configuration that the program makes of its arguments, and the number of devices of each kind.
+
+    The program looks at its data and its folder too: what it refuses is told once, and before any rank is started.
+    """
+    commands = [[sys.executable, str(program), *options.arguments, "--check"], [sys.executable, "-c", PROBE]]
+    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    environment = {"GLOG_v": "4", **os.environ, "PYTHONIOENCODING": "utf-8"}
+    running = [subprocess.Popen(command, **pipes, env=environment, encoding="utf-8") for command in commands]
     answers = []
     for process in running:
-        answer, errors = process.communicate()
-        if process.returncode == WRONG_INPUT:
-            raise UserError(errors.strip().removeprefix("error: "))
+        while True:
+            with suppress(subprocess.TimeoutExpired):
+                answer, errors = process.communicate(timeout=POLL_SECONDS)
+                break
+            if stop.signal is not None:
+                break
+        if stop.signal is not None:
+            for each in running:
+                each.kill()
+                each.wait()
+            _leave(stop.signal)
+        if process.returncode in REFUSALS:
+            _, _, message = errors.rstrip().rpartition("\nerror: ")
+            raise REFUSALS[process.returncode](message.removeprefix("error: "))
         if process.returncode:
             raise RuntimeError(f"{shlex.join(process.args)} ended with code {process.returncode}:\n{errors}")
         answers.append(yaml.safe_load(answer))
     return answers[0], answers[1]
+
+
+def _leave(number: signal.Signals) -> NoReturn:
+    tell_line(f"{number.name}: nothing was started", to_stderr=True)
+    raise Stopped(number) from None
 
 
 def _address_of_host_0(script: str, options: LaunchOptions, stop: StopRequest) -> str:
@@ -407,7 +443,7 @@ def _address_of_host_0(script: str, options: LaunchOptions, stop: StopRequest) -
                 print(f"waiting for host 0, {options.master_addr}, to get an address", flush=True)
                 told = True
             if stop.signal is not None:
-                raise Stopped(stop.signal) from None
+                _leave(stop.signal)
             time.sleep(0.5)
     if options.node_rank == 0 and not is_own_address(address):
         raise UserError(f"{script}: host 0, {options.master_addr}, is not this host, which has --node_rank 0")
@@ -437,10 +473,21 @@ def _only_launcher(plan: LaunchPlan) -> AbstractContextManager[None]:
     return file_lock(plan.logs / f".lock_{plan.node_rank}", f"another launch script is at work in {plan.logs}")
 
 
-def _set_old_logs_aside(plan: LaunchPlan) -> None:
-    """worker_0.log -> worker_0.<time of its last line>.log, for this host's processes."""
+def _logs(plan: LaunchPlan) -> list[Path]:
+    """Of this host's processes, those that are there."""
     processes = [*plan.ranks, None] if plan.node_rank == 0 else plan.ranks
-    for log in map(plan.log_of, processes):
-        if log.exists():
-            ended = datetime.fromtimestamp(log.stat().st_mtime)
-            log.rename(log.with_suffix(f".{ended:%Y%m%d-%H%M%S}.log"))
+    return [log for log in map(plan.log_of, processes) if log.exists()]
+
+
+def _set_old_logs_aside(plan: LaunchPlan) -> None:
+    """worker_0.log -> worker_0.<time of its last line>.log."""
+    for log in _logs(plan):
+        ended = datetime.fromtimestamp(log.stat().st_mtime)
+        log.rename(log.with_suffix(f".{ended:%Y%m%d-%H%M%S}.log"))
+
+
+def _remove_empty_logs(plan: LaunchPlan) -> None:
+    """A rank that had nothing to say leaves no file that somebody might look into for a reason."""
+    for log in _logs(plan):
+        if log.stat().st_size == 0:
+            log.unlink()

@@ -6,6 +6,21 @@ from typing import Any
 from ..errors import UserError
 
 
+def check_event_files() -> None:
+    """Refuses, before anything is written, event files that cannot be.
+
+    Raises:
+        UserError: tensorboardX is not installed.
+    """
+    try:
+        import tensorboardX  # noqa: F401
+    except ImportError:
+        raise UserError(
+            "train.tensorboard needs tensorboardX: pip install -r requirements-tensorboard.txt, or leave it off "
+            "(metrics.jsonl and curves.png are written in any case)"
+        ) from None
+
+
 class EventFiles:
     """Writes the entries of metrics.jsonl as scalars: `train/loss`, `eval/loss` and so on, over steps.
 
@@ -17,13 +32,9 @@ class EventFiles:
     """
 
     def __init__(self, folder: Path):
-        try:
-            from tensorboardX import SummaryWriter
-        except ImportError:
-            raise UserError(
-                "train.tensorboard needs tensorboardX: pip install -r requirements-tensorboard.txt, or leave it off "
-                "(metrics.jsonl and curves.png are written in any case)"
-            ) from None
+        check_event_files()
+        from tensorboardX import SummaryWriter
+
         self._writer = SummaryWriter(str(folder))
 
     def add(self, entry: dict[str, Any]) -> None:

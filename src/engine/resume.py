@@ -6,6 +6,7 @@ from pathlib import Path
 from ..config import Config, changed_keys
 from ..errors import UserError
 from ..weights.checkpoint import Checkpoint, DamagedCheckpointError, read_checkpoint
+from .event_files import check_event_files
 from .run_folder import RunFolder
 
 FREE_KEYS = (
@@ -18,7 +19,7 @@ FREE_KEYS = (
 
 
 def choose_start(
-    config: Config, folder: RunFolder, resume: str, allow_changes: bool
+    config: Config, folder: RunFolder, resume: str, allow_changes: bool, overwrite: bool = False
 ) -> tuple[Checkpoint | None, list[str]]:
     """The checkpoint to go on from, None for a fresh run, and what a user should know about the choice.
 
@@ -27,11 +28,16 @@ def choose_start(
         folder: of the run.
         resume: 'never'; 'auto' for the folder's last checkpoint where there is one; or a path.
         allow_changes: go on also with a configuration that differs.
+        overwrite: a fresh run may delete the one that the folder holds.
 
     Raises:
-        UserError: the checkpoint is not there or cannot be read, another configuration wrote it, or `init_from` is not
-            there.
+        UserError: the checkpoint is not there or cannot be read, another configuration wrote it, `init_from` is not
+            there, the folder holds a run that may not be deleted, or event files are wanted and cannot be written.
     """
+    if resume == "never":
+        folder.check_free(overwrite)
+    if config.train.tensorboard:
+        check_event_files()
     checkpoint, lines = _checkpoint_to_resume(folder, resume)
     if config.init_from is not None and not Path(config.init_from).exists():
         raise UserError(f"init_from: checkpoint {config.init_from} does not exist")

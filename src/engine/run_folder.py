@@ -42,6 +42,11 @@ class RunFolder:
     def holds_a_run(self) -> bool:
         return any(path.exists() for path in (self.metrics, self.last, self.best))
 
+    def contents(self) -> list[str]:
+        """What a user looks at, as far as it is there, by its path in the folder."""
+        paths = (self.best, self.last, self.log_file, self.metrics, self.curves)
+        return [str(path.relative_to(self.path)) for path in paths if path.exists()]
+
     def stamp(self) -> tuple[int, int] | None:
         """Changes whenever `last.ckpt` does."""
         return stamp(self.last)
@@ -91,17 +96,21 @@ class RunFolder:
                 "ends here, and nothing more is written; put it back and --resume, or start anew"
             )
 
+    def check_free(self, overwrite: bool) -> None:
+        """Refuses a folder that holds a run where nobody said that it may be deleted, with a UserError."""
+        if self.holds_a_run() and not overwrite:
+            raise UserError(
+                f"{self.path} already holds a run: give --resume to continue it, --overwrite to delete it and start "
+                "anew, or another --output"
+            )
+
     def start(self, config: str, environment: dict[str, Any], overwrite: bool) -> None:
         """Makes the folder for a fresh run and saves what decides it.
 
         Raises:
             UserError: the folder holds a run and `overwrite` is not set, or it cannot be written.
         """
-        if self.holds_a_run() and not overwrite:
-            raise UserError(
-                f"{self.path} already holds a run: give --resume to continue it, --overwrite to delete it and start "
-                "anew, or another --output"
-            )
+        self.check_free(overwrite)
         with self.writing():
             for path in (self.log_file, self.metrics, self.curves):
                 path.unlink(missing_ok=True)
@@ -147,7 +156,7 @@ class RunFolder:
         Raises:
             UserError: it cannot be written.
         """
-        with self.writing(), self.log_file.open("a") as file:
+        with self.writing(), self.log_file.open("a", encoding="utf-8") as file:
             file.write(f"{datetime.now():%Y-%m-%d %H:%M:%S} {line}\n")
 
     def record(self, entry: dict[str, Any]) -> None:
@@ -156,7 +165,7 @@ class RunFolder:
         Raises:
             UserError: it cannot be written.
         """
-        with self.writing(), self.metrics.open("a") as file:
+        with self.writing(), self.metrics.open("a", encoding="utf-8") as file:
             file.write(to_json_line(entry))
             file.flush()
             os.fsync(file.fileno())
@@ -178,7 +187,7 @@ class RunFolder:
     def read_metrics(self) -> list[dict[str, Any]]:
         """Everything recorded so far; what is not JSON (a last line cut off by a full disk, NaN) is left out."""
         entries = []
-        for line in self.metrics.read_text().splitlines() if self.metrics.exists() else []:
+        for line in self.metrics.read_text(encoding="utf-8").splitlines() if self.metrics.exists() else []:
             with suppress(ValueError):
                 entries.append(from_json(line))
         return entries

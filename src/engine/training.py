@@ -70,7 +70,7 @@ class Training:
     ):
         self.config, self.folder, self.task = config, folder, task or create_task(config)
         self.stamp = folder.stamp()
-        checkpoint, lines = choose_start(config, folder, resume, allow_changes)
+        checkpoint, lines = choose_start(config, folder, resume, allow_changes, overwrite)
         about_data = self.task.open_for_training(checkpoint)
         lines += set_up_device(config.device, config.seed, self.task.uses_convolution)
         self.ranks = start_distribution(current_device())
@@ -404,6 +404,16 @@ class Training:
         total = min(len(self.eval_batches), limit or len(self.eval_batches)) * self.config.train.batch_size
         with Progress(title, total, shown=self.ranks.is_first) as progress:
             return evaluate(self.predictions, self.eval_batches, scorer, self.exchange, progress, limit, stop_if_asked)
+
+
+def check_start(config: Config, folder: RunFolder, resume: str, overwrite: bool, allow_changes: bool) -> None:
+    """Opens what a run needs, and starts none; see `Training`.
+
+    Raises:
+        UserError: wrong configuration, data, checkpoint or folder, or a package is missing.
+    """
+    checkpoint, _ = choose_start(config, folder, resume, allow_changes, overwrite)
+    create_task(config).open_for_training(checkpoint)
 
 
 def _is_same_file(one: Path, other: Path) -> bool:

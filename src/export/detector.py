@@ -23,8 +23,9 @@ def export_detector(
     image_sizes: Sequence[int],
     file_name: str | None,
     folder: Path,
-) -> None:
-    """Writes the files of a detector, and tells about each.
+    overwrite: bool = False,
+) -> list[Path]:
+    """Writes the files of a detector, tells about each, and returns their paths.
 
     Args:
         checkpoint: the file.
@@ -34,14 +35,15 @@ def export_detector(
         image_sizes: must be empty; the canvas is the card's.
         file_name: of the file; the detector's name in `folder` when None.
         folder: see `file_name`.
+        overwrite: replace files of other content.
 
     Raises:
-        UserError: what a detector is not exported as, and as `DetectorExporter.write` does.
+        UserError: what a detector is not exported as, a file of other content that is there, and as
+            `DetectorExporter.write` does.
     """
     content = read_checkpoint(checkpoint)
     task = Detection(config)
     task.card = task.card_of(content, given)
-    forms = [fix_batch_size(form) for form in forms]
     for form in forms:
         check_detector_form(form, task.card.model)
     if image_sizes:
@@ -52,9 +54,15 @@ def export_detector(
         print_line(line)
     stem = stem_of(file_name, [form.file_format for form in forms], folder / task.card.model)
     exporter = DetectorExporter(net, task.card, checkpoint)
-    for form in forms:
-        output = output_of(stem, form.file_format)
+    outputs = [output_of(stem, form.file_format, marks="" if file_name else form.marks) for form in forms]
+    for output, form in zip(outputs, forms, strict=True):
         for file, _ in exporter.outputs(output):
-            check_form(form, file)
+            check_form(fix_batch_size(form), file)
+        if not overwrite:
+            exporter.check_replaceable(output, form)
+    written = []
+    for output, form in zip(outputs, forms, strict=True):
         for export in exporter.write(output, form):
-            print(*export.describe(form), sep="\n")
+            print(*export.describe(fix_batch_size(form)), sep="\n")
+            written.append(export.path)
+    return written

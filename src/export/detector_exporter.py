@@ -5,6 +5,7 @@ An ONNX file ends with logits and deltas; its sidecar has the anchors and the nu
 
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from ..memory import check_fits
 from ..weights.detector_card import DetectorCard
 from .box_choice import BoxChoice
 from .detector_file import anchors_of, check_has_onnx, portrait_of
+from .existing_file import check_replaceable
 from .exported_file import ENCRYPTION, load_exported, sha256_of
 from .exporter import Comparison, Export, Form, check_form, eagerly, publish, staging_folder, write_with_mindspore
 from .file_names import sidecar_of
@@ -80,31 +82,44 @@ class DetectorExporter:
 
         Raises:
             UserError: a form that detectors do not have, an output that cannot be written, or a file that does not
-                compute what the network does. Nothing of that file is left behind.
+                compute what the network does. Nothing is left behind.
         """
         check_detector_form(form, self.card.model)
-        exports = []
-        for file, canvas in self.outputs(output):
+        files = self.outputs(output)
+        for file, _ in files:
             check_form(form, file)
-            exports.append(self._write(file, canvas, form))
-        return exports
-
-    def _write(self, output: Path, canvas: tuple[int, int], form: Form) -> Export:
         form = fix_batch_size(form)
-        self._check_memory(canvas, form)
         try:
-            with staging_folder(output) as staging:
-                file = staging / output.name
-                write = self._write_onnx if form.file_format == "ONNX" else self._write_mindir
-                comparison = write(file, canvas, form)
-                num_bytes = sum(path.stat().st_size for path in staging.rglob("*") if path.is_file())
-                description = {"file": output.name, "sha256": sha256_of(file)}
-                description |= self._describe(canvas, form, comparison)
-                sidecar_of(file).write_text(to_json(description), encoding="utf-8")
-                publish(file, output)
+            with staging_folder(output) as staging:  # of all files: they are of one network, and appear together
+                exports = [self._stage(staging, file, canvas, form) for file, canvas in files]
+                weights = [publish(_staged(staging, file), file) for file, _ in files]
         except OSError as error:
             message = f"cannot write {output}: {error.strerror or error}; nothing was exported"
             raise writing_error(message, error) from error
+        return [replace(export, weights=folder) for export, folder in zip(exports, weights, strict=True)]
+
+    def check_replaceable(self, output: Path, form: Form) -> None:
+        """Refuses, before the files are made, to replace one of other content; see `existing_file.check_replaceable`.
+
+        Raises:
+            UserError: such a file is there, or a form that detectors do not have.
+        """
+        check_detector_form(form, self.card.model)
+        form = fix_batch_size(form)
+        for file, canvas in self.outputs(output):
+            check_form(form, file)
+            check_replaceable(file, partial(self._describe, canvas, form, None), form.key is not None)
+
+    def _stage(self, staging: Path, output: Path, canvas: tuple[int, int], form: Form) -> Export:
+        self._check_memory(canvas, form)
+        file = _staged(staging, output)
+        file.parent.mkdir()
+        write = self._write_onnx if form.file_format == "ONNX" else self._write_mindir
+        comparison = write(file, canvas, form)
+        num_bytes = sum(path.stat().st_size for path in file.parent.rglob("*") if path.is_file())
+        description = {"file": output.name, "sha256": sha256_of(file)}
+        description |= self._describe(canvas, form, comparison)
+        sidecar_of(file).write_text(to_json(description), encoding="utf-8")
         return Export(output, num_bytes, comparison)
 
     def _check_memory(self, canvas: tuple[int, int], form: Form) -> None:
@@ -140,7 +155,7 @@ class DetectorExporter:
                 differences.append(np.abs(got - values).max() / np.abs(values).max())
         return _judge(differences, "logits and deltas, relative to their largest value", form, "ONNX Runtime, CPU")
 
-    def _describe(self, canvas: tuple[int, int], form: Form, comparison: Comparison) -> dict[str, Any]:
+    def _describe(self, canvas: tuple[int, int], form: Form, comparison: Comparison | None) -> dict[str, Any]:
         batch = form.batch_size
         inputs = {
             "images": {
@@ -193,8 +208,13 @@ class DetectorExporter:
             "model": self.card.to_dict(),
             "checkpoint": self.checkpoint and {"file": self.checkpoint.name, "sha256": sha256_of(self.checkpoint)},
             "mindspore": ms.__version__,
-            "comparison_with_network": asdict(comparison),
+            "comparison_with_network": comparison and asdict(comparison),
         }
+
+
+def _staged(staging: Path, output: Path) -> Path:
+    """Where the file for `output` is written: in a folder of its own."""
+    return staging / output.stem / output.name
 
 
 def _draw(batch_size: int, canvas: tuple[int, int]) -> tuple[np.ndarray, ...]:

@@ -30,8 +30,10 @@ from ..models.feature_extractor import FeatureExtractor
 from ..models.pixel_input import PixelInput
 from ..tasks.batch_memory import check_batch_fits
 from ..tasks.classification_scores import softmax
+from ..terminal.outcome import written_line
 from ..weights.described_network import create_network
 from ..weights.model_card import ModelCard
+from .existing_file import check_replaceable
 from .exported_file import ENCRYPTION, FEATURE_MAPS, LARGEST_BATCH, LOGITS, PRECISIONS, load_exported, sha256_of
 from .file_names import ending_of, sidecar_of
 from .onnx_cells import build_onnx, check_onnx
@@ -68,6 +70,18 @@ class Form:
     stages: tuple[int, ...] = ()
     key: bytes | None = None
 
+    @property
+    def marks(self) -> str:
+        """What tells its file from those of other forms, for names: '_float16_pixels', nothing for the usual form."""
+        marks = {
+            f"stages_{'_'.join(map(str, self.stages))}": bool(self.stages),
+            f"batch{self.batch_size}": self.batch_size is not None,
+            self.precision: self.precision != "float32",
+            "pixels": self.takes_pixels,
+            "encrypted": self.key is not None,
+        }
+        return "".join(f"_{mark}" for mark, is_there in marks.items() if is_there)
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -96,18 +110,21 @@ class Export:
         path: the file.
         num_bytes: its size, with the weights that MindSpore stores beside it when they exceed 1 GB.
         comparison: None for AIR, which MindSpore cannot load back.
+        weights: the folder of those weights, where there is one.
     """
 
     path: Path
     num_bytes: int
     comparison: Comparison | None
+    weights: Path | None = None
 
     def describe(self, form: Form) -> list[str]:
         """What was written as `form`, as lines for the user."""
         batch = "any batch size" if form.batch_size is None else f"batch size {form.batch_size}"
         lines = [
-            f"wrote {self.path} ({self.num_bytes / 1e6:.1f} MB, {form.precision}, {batch})",
-            f"wrote {sidecar_of(self.path)} (labels, input, preprocessing)",
+            written_line(self.path, f"{self.num_bytes / 1e6:.1f} MB, {form.precision}, {batch}"),
+            *([] if self.weights is None else [written_line(self.weights, "its weights: keep it beside the file")]),
+            written_line(sidecar_of(self.path), "labels, input, preprocessing"),
         ]
         if self.comparison is None:
             return [*lines, "not compared with the network: MindSpore cannot load AIR files back"]
@@ -195,11 +212,20 @@ class Exporter:
                 num_bytes = sum(path.stat().st_size for path in staging.rglob("*") if path.is_file())
                 description = {"file": output.name, "sha256": sha256_of(file), **self._describe(form, comparison)}
                 sidecar_of(file).write_text(to_json(description), encoding="utf-8")
-                publish(file, output)
+                weights = publish(file, output)
         except OSError as error:
             message = f"cannot write {output}: {error.strerror or error}; nothing was exported"
             raise writing_error(message, error) from error
-        return Export(output, num_bytes, comparison)
+        return Export(output, num_bytes, comparison, weights)
+
+    def check_replaceable(self, output: Path, form: Form) -> None:
+        """Refuses, before the file is made, to replace one of other content; see `existing_file.check_replaceable`.
+
+        Raises:
+            UserError: such a file is there, or what `check_form` refuses, or a stage that is not there.
+        """
+        check_form(form, output)
+        check_replaceable(output, lambda: self._describe(form, None), form.key is not None)
 
     def _maps_or_logits(self, net: nn.Cell, form: Form) -> nn.Cell:
         return FeatureExtractor(net, form.stages) if form.stages else net
@@ -292,6 +318,7 @@ class Exporter:
                 "names": names,
                 "shapes": shapes,
                 "dtype": "float32",
+                **({"stages": list(form.stages)} if form.stages else {}),
             },
             "precision": form.precision,
             "encryption": None if form.key is None else ENCRYPTION,
@@ -356,15 +383,22 @@ def write_with_mindspore(net: nn.Cell, inputs: Sequence[Tensor], file: Path, for
     os.replace(split if split.exists() else file.with_name(name + file.suffix), file)
 
 
-def publish(file: Path, output: Path) -> None:
-    """Renames everything beside `file` into the folder of `output`: folders of weights, `file`, then its sidecar."""
+def publish(file: Path, output: Path) -> Path | None:
+    """Renames everything beside `file` into the folder of `output`: the folder of weights, `file`, then its sidecar.
+
+    Returns:
+        The folder of weights that MindSpore has put beside the file, None where all of them are inside.
+    """
     last = [file, sidecar_of(file)]
     usual = stat.S_IMODE(last[1].stat().st_mode)
     for path in file.parent.rglob("*"):  # MindSpore's own are for their owner only
         path.chmod(usual | (usual & 0o444) >> 2 if path.is_dir() else usual)
     output.parent.mkdir(parents=True, exist_ok=True)
+    weights = None
     for item in [*(path for path in file.parent.iterdir() if path not in last), *last]:
         target = output.with_name(item.name)
         if item.is_dir() and target.exists():
             os.replace(target, file.parent / "replaced")
+        weights = target if item.is_dir() else weights
         os.replace(item, target)
+    return weights

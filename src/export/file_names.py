@@ -47,7 +47,14 @@ def stem_of(name: str | None, file_formats: Sequence[str], default: Path) -> Pat
     return path.with_suffix("")
 
 
-def output_of(stem: Path, file_format: str, side: int | None = None) -> Path:
-    """The path of one file; with the image's side in pixels where there is a file for each of several."""
+def output_of(stem: Path, file_format: str, side: int | None = None, marks: str = "") -> Path:
+    """The path of one file.
+
+    Args:
+        stem: see `stem_of`.
+        file_format: of the file.
+        side: of its images in pixels, where the name tells it.
+        marks: of its form, where the name tells them, `Form.marks`.
+    """
     size = "" if side is None else f"_{side}"
-    return stem.with_name(f"{stem.name}{size}{ending_of(file_format)}")
+    return stem.with_name(f"{stem.name}{size}{marks}{ending_of(file_format)}")

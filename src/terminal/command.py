@@ -1,7 +1,8 @@
 """The frame of every root script: quiet framework, wrong input as one line, exit codes.
 
-Importing it has an effect: Ctrl-C ends a root script quietly while it is still importing. That it is the first import
-of every root script also makes this package quiet MindSpore's log before MindSpore is imported.
+Importing it has effects on root scripts: Ctrl-C ends them quietly while they are still importing, and stays Ctrl-C when
+MindSpore runs. That it is the first import of every root script also makes this package quiet MindSpore's log before
+MindSpore is imported.
 """
 
 import os
@@ -20,10 +21,18 @@ def _end_at_once(number: int, frame: FrameType | None) -> None:
 
 
 _main_file = getattr(sys.modules["__main__"], "__file__", None)
-_IS_ROOT_SCRIPT = _main_file is not None and Path(_main_file).resolve().parent == Path(__file__).resolve().parents[2]
-if _IS_ROOT_SCRIPT:
+_folder = None if _main_file is None else Path(_main_file).resolve().parent
+_REPOSITORY = Path(__file__).resolve().parents[2]
+_IS_ROOT_SCRIPT = _folder == _REPOSITORY
+_IS_SCRIPT = _folder in (_REPOSITORY, _REPOSITORY / "scripts")
+if _IS_SCRIPT:
     for _number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(_number, _end_at_once)
+
+from .keyboard_interrupt import Interrupted, keep_sigint, leave, listen  # noqa: E402
+
+if _IS_ROOT_SCRIPT:
+    keep_sigint()
 
 from ..errors import (  # noqa: E402
     TemporaryError,
@@ -32,6 +41,7 @@ from ..errors import (  # noqa: E402
     show_warnings_in_one_line,
     writing_error,
 )
+from .any_text import print_any_text  # noqa: E402
 from .progress import tell_line  # noqa: E402
 from .stop_request import NUMBERS, Stopped  # noqa: E402
 
@@ -46,15 +56,26 @@ def _leave_stdout() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+def _tell_unraisable(problem: "sys.UnraisableHookArgs") -> None:
+    if not isinstance(problem.exc_value, Interrupted):  # which is raised again
+        sys.__unraisablehook__(problem)
+
+
+def _interrupted(code: int) -> int:
+    leave()
+    _tell("interrupted")
+    return code
+
+
 def run_command(main: Callable[[], int | None]) -> None:
     """Runs `main` and ends the process.
 
     The exit code is 0 or what `main` returns; 2 after wrong input and 75 after trouble that another start may not have,
-    told in one message on stderr; 128 + the signal's number after a training run that was stopped and saved; 130 after
-    Ctrl-C, which MindSpore turns into SIGTERM once a graph has run.
+    told in one message on stderr; 128 + the signal's number where it was stopped: 130 by Ctrl-C, 143 by SIGTERM.
     """
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.default_int_handler)
+    listen()
+    print_any_text()
+    sys.unraisablehook = _tell_unraisable
     show_warnings_in_one_line(lambda line: tell_line(line, to_stderr=True))
     try:
         try:
@@ -67,9 +88,8 @@ def run_command(main: Callable[[], int | None]) -> None:
         code = error.exit_code
     except Stopped as stopped:
         code = stopped.exit_code
-    except KeyboardInterrupt:
-        _tell("interrupted")
-        code = 130
+    except KeyboardInterrupt as interrupted:
+        code = _interrupted(getattr(interrupted, "exit_code", 128 + signal.SIGINT))
     except BrokenPipeError:  # the reader, such as `head`, has enough
         _leave_stdout()
         code = 128 + signal.SIGPIPE
@@ -83,7 +103,12 @@ def run_command(main: Callable[[], int | None]) -> None:
     except MemoryError:
         _tell("error: there is not enough free memory; end other programs, or make batches or images smaller")
         code = TemporaryError.exit_code
-    if _IS_ROOT_SCRIPT:
+    except Exception:
+        if (number := leave()) is None:
+            raise
+        code = _interrupted(128 + number)  # what MindSpore made of it
+    leave()
+    if _IS_SCRIPT:
         for number in NUMBERS:  # a second signal must not disturb the end
             signal.signal(number, signal.SIG_IGN)
     sys.exit(code)

@@ -6,6 +6,8 @@ import sys
 import time
 from types import FrameType
 
+from .keyboard_interrupt import interrupt
+
 SAME_REQUEST_SECONDS = 3.0
 """Signals this soon after the first are one request: launcher, process group and scheduler may all hand it on."""
 
@@ -23,8 +25,8 @@ class Stopped(Exception):
 class StopRequest:
     """Use as a context manager; `signal` is the signal that asked for the end, None while nobody has.
 
-    Another request, some seconds later, ends the process at once. (MindSpore turns Ctrl-C into SIGTERM once a graph has
-    run.) A signal that is ignored, as SIGHUP is under nohup, stays so.
+    Another request, some seconds later, ends the process at once. A signal that is ignored, as SIGHUP is under nohup,
+    stays so.
     """
 
     def __init__(self):
@@ -48,7 +50,7 @@ class StopRequest:
         if self.signal is None:
             self.signal, self._since = signal.Signals(number), time.monotonic()
         elif time.monotonic() - self._since > SAME_REQUEST_SECONDS:
-            raise KeyboardInterrupt
+            interrupt(number)
 
 
 def _leave_terminal() -> None:

@@ -155,7 +155,7 @@ def test_other_sizes_show_no_published_accuracy():
 
 def test_plot(capsys):
     command.main(["tnt_ti_patch16_224", "ptnt_ti_patch16_192", "--plot", "a.png"])
-    assert capsys.readouterr().out.endswith("wrote a.png\n")
+    assert capsys.readouterr().err.startswith("written: a.png\nnext: python ")
     content = Path("a.png").read_bytes()
     assert content.startswith(b"\x89PNG") and len(content) > 20_000
     command.main(["tnt_ti_patch16_224", "--plot", "a.png"])

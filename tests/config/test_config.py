@@ -1,6 +1,7 @@
 """Configuration: files on bases, and the one line that every mistake gives."""
 
 import os
+import warnings
 from pathlib import Path
 from types import UnionType
 from typing import Union, get_args, get_origin
@@ -255,7 +256,7 @@ def test_unreadable_file(write, tmp_path):
         ("optimizer.eps", [1e-8], [0]),
         ("optimizer.clip_norm", [1, None], [0, -1]),
         ("schedule.epochs", [5], [0]),
-        ("schedule.warmup_epochs", [0, 300], [-1, 301]),
+        ("schedule.warmup_epochs", [0, 300], [-1]),
         ("schedule.warmup_lr", [0, 1e-3], [-1e-6, 1.1e-3]),
         ("schedule.min_lr", [0, 1e-3], [-1e-6, 1.1e-3]),
         ("schedule.cooldown_epochs", [0], [-1]),
@@ -296,9 +297,25 @@ def test_value_messages(write):
     with pytest.raises(UserError) as error:
         load_config(write("a.yaml", "data: {crop_scale: [0.9, 0.1]}"))
     assert str(error.value) == "a.yaml: data.crop_scale is [0.9, 0.1]: expected [low, high] with 0 < low <= high <= 1"
-    with pytest.raises(UserError) as error:
-        load_config(write("a.yaml", "schedule: {epochs: 3}"))
-    assert str(error.value) == "a.yaml: schedule.warmup_epochs is 5: expected at most schedule.epochs, which is 3"
+
+
+def test_a_warm_up_longer_than_the_run_is_shortened(write):
+    message = r"^a\.yaml: schedule\.warmup_epochs is 5, and schedule\.epochs 3: the warm-up is shortened to 2 epochs$"
+    with pytest.warns(UserWarning, match=message):
+        config = load_config(write("a.yaml", "schedule: {epochs: 3}"))
+    assert (config.schedule.warmup_epochs, config.schedule.epochs) == (2, 3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        load_config(write("b.yaml", "schedule: {epochs: 5}"))
+        load_config(write("c.yaml", "schedule: {epochs: 1, decay: step}"))
+
+
+@pytest.mark.parametrize("path", [path for path in SHIPPED if "/transfer/" in path])
+def test_a_transfer_recipe_runs_for_one_epoch(path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        config = parse("--config", str(REPOSITORY / path), "--schedule.epochs", "1")[0]
+    assert (config.schedule.epochs, config.schedule.warmup_epochs) == (1, 0)
 
 
 @pytest.mark.parametrize("key,value", [("warmup_steps", "500"), ("decay_epochs", "[8, 11]")])

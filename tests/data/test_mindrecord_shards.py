@@ -307,7 +307,8 @@ def test_command_line(folder, output):
 
     done = run(folder, "--output", output, "--shards", 2)
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.endswith(f"finished: {output}; use it with --data.source mindrecord --data {output}\n")
+    assert f"\nwritten: {output} (" in done.stdout
+    assert done.stdout.endswith(f"train.py --config CONFIG --data.source mindrecord --data {output}\n")
     for arguments, message in (
         ((folder,), "arguments are required: --output; see --help"),
         ((folder, "--output", output, "--shards", "many"), "--shards: expected a whole number from 1 to 256, got many"),

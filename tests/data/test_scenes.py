@@ -181,10 +181,12 @@ def test_wrong_arguments(tmp_path, changes, message):
 
 def test_script(tmp_path, capsys):
     options = [str(tmp_path / "scenes"), "--size", "128", "--train", "2", "--val", "1", "--seed", "5"]
-    for begin in ("finished: ", "already there, the same: "):
+    for state in ("", "already there, the same: "):
         make_scenes_script.main(options)
-        line = f"{begin}{tmp_path / 'scenes'}, 2 training and 1 validation scenes of 128 x 128 pixels\n"
-        assert capsys.readouterr().out == line
+        written, following = capsys.readouterr().out.splitlines()
+        content = f"{state}2 training and 1 validation scenes of 128 x 128 pixels"
+        assert written == f"written: {tmp_path / 'scenes'} ({content})"
+        assert following.endswith(f"config/demo/retinanet_scenes.yaml --data {tmp_path / 'scenes'}")
     content = json.loads((tmp_path / "scenes" / "annotations" / "instances_val2017.json").read_text())
     assert "val, seed 5" in content["info"]["description"] and len(content["images"]) == 1
     with pytest.raises(UserError, match="make_scenes.py: .* a whole number from 96 to 320, got 400; see --help"):

@@ -34,17 +34,25 @@ run_command(lambda: launcher.launch("script.sh", Path("train.py").resolve(), sys
 
 PROGRAM = """
 import os, signal, subprocess, sys, time
-if "--print_config" in sys.argv:
-    if "--wrong" in sys.argv:
-        print("error: train.py: unknown option --wrong", file=sys.stderr)
-        sys.exit(2)
+if "--check" in sys.argv:
+    for option, message, code in (
+        ("--wrong", "train.py: unknown option --wrong", 2),
+        ("--full", "cannot read /data: error: Input/output error", 75),
+    ):
+        if option in sys.argv:
+            print("warning: something else\\nerror:", message, file=sys.stderr)
+            sys.exit(code)
+    if "--slow" in sys.argv:
+        open("asked", "w").close()
+        time.sleep(300)
     print("device: CPU\\noutput: output")
     sys.exit()
 rank = os.environ["MS_NODE_ID"]
 helper = subprocess.Popen(["sleep", "300"], start_new_session=True)
 with open(f"pids_{rank}", "w") as file:
     file.write(f"{os.getpid()} {helper.pid}")
-print("rank", rank, "of", os.environ["MS_WORKER_NUM"], "arguments", *sys.argv[1:], flush=True)
+if rank == "0" or "--quiet" not in sys.argv:
+    print("rank", rank, "of", os.environ["MS_WORKER_NUM"], "arguments", *sys.argv[1:], flush=True)
 """
 
 
@@ -99,7 +107,7 @@ def test_a_run_that_ends_well(start):
     assert (launcher.returncode, errors) == (0, "")
     assert output == "rank 0 of 2 arguments --config run.yaml --seed 1\ndone 0\n"  # nothing of rank 1
     assert Path("output/run/logs/worker_1.log").read_text().endswith("done 1\n")
-    assert Path("output/run/logs/scheduler.log").exists()
+    assert not Path("output/run/logs/scheduler.log").exists()  # it had nothing to say
     assert not left_over()
 
 
@@ -189,11 +197,34 @@ def test_a_scheduler_that_does_not_notice_that_all_have_left_is_ended(start):
     assert not left_over()
 
 
-def test_wrong_input_starts_nothing(start):
-    launcher = start("", "--wrong")
-    _, errors = launcher.communicate()
-    assert (launcher.returncode, errors) == (2, "error: train.py: unknown option --wrong\n")
+@pytest.mark.parametrize(
+    ("option", "code", "message"),
+    [
+        ("--wrong", 2, "error: train.py: unknown option --wrong\n"),
+        ("--full", 75, "error: cannot read /data: error: Input/output error\n"),
+    ],
+)
+def test_what_the_program_refuses_is_told_once_and_starts_nothing(start, option, code, message):
+    launcher = start("", option)
+    output, errors = launcher.communicate()
+    assert (launcher.returncode, output, errors) == (code, "", message)
     assert not Path("output").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stop_while_the_program_looks_at_its_data(start, number):
+    launcher = start("", "--slow")
+    wait_for(launcher, "asked")
+    launcher.send_signal(number)
+    output, errors = launcher.communicate()
+    assert (launcher.returncode, output, errors) == (128 + number, "", f"{number.name}: nothing was started\n")
+    assert not Path("output").exists()
+
+
+def test_a_rank_that_says_nothing_leaves_no_log(start):
+    launcher = start("", "--quiet")
+    assert launcher.wait() == 0
+    assert [path.name for path in Path("output/run/logs").glob("worker_*.log")] == ["worker_0.log"]
 
 
 def test_waiting_for_host_0_can_be_stopped(start):
@@ -201,7 +232,7 @@ def test_waiting_for_host_0_can_be_stopped(start):
     assert launcher.stdout.readline() == "waiting for host 0, no.such.host.invalid, to get an address\n"
     launcher.send_signal(signal.SIGTERM)
     _, errors = launcher.communicate()
-    assert (launcher.returncode, errors) == (128 + signal.SIGTERM, "")
+    assert (launcher.returncode, errors) == (128 + signal.SIGTERM, "SIGTERM: nothing was started\n")
 
 
 @pytest.mark.parametrize(
@@ -239,9 +270,8 @@ def test_two_hosts_on_one_machine(start):
         output, errors = host.communicate()
         assert (host.returncode, errors) == (0, "")
         assert output.startswith(f"rank {node_rank} of 2")
-    assert sorted(path.name for path in Path("output/run/logs").glob("*.log")) == [
-        "scheduler.log", "worker_0.log", "worker_1.log"
-    ]  # fmt: skip
+    logs = sorted(path.name for path in Path("output/run/logs").glob("*.log"))
+    assert logs == ["worker_0.log", "worker_1.log"]
 
 
 def test_the_terminal_shows_the_progress_of_rank_0(start):

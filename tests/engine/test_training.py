@@ -88,13 +88,40 @@ def test_a_run_leaves_its_record(folder):
 def test_a_report_of_every_image(folder, capsys):
     eval_script.main(["--config", "tiny.yaml", "--report", "some/report", "--per_class"])
     out = capsys.readouterr().out
-    assert "class  precision  recall" in out and "written into some/report: scores.json, classes.csv, images.csv" in out
+    assert "class  precision  recall" in out and "written: some/report (scores.json, classes.csv, images.csv" in out
+    checkpoint = "runs/tiny/checkpoints/best.ckpt"
+    assert out.endswith(f"export.py --config tiny.yaml --checkpoint {checkpoint}\n")
     report = folder / "some" / "report"
     assert len((report / "images.csv").read_text().splitlines()) == 49
     best = max(e["top1"] for e in evaluations(folder / "runs" / "tiny"))
     assert 100 * json.loads((report / "scores.json").read_text())["accuracy"] == pytest.approx(best)
     with pytest.raises(UserError, match="cannot write into tiny.yaml/report: .*tiny.yaml is not a folder"):
         eval_script.main(["--config", "tiny.yaml", "--report", "tiny.yaml/report"])
+
+
+def test_a_check_refuses_what_a_start_would_and_starts_nothing(folder, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "tensorboardX", None)
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    train, evaluate = train_script.main, eval_script.main
+    for main, options, expected in [
+        (train, [], r"^runs/tiny already holds a run: give --resume to continue it, --overwrite to"),
+        (train, ["--overwrite", "--train.tensorboard", "true"], r"^train\.tensorboard needs tensorboardX: pip"),
+        (train, ["--overwrite", "--data", "nowhere"], r"nowhere"),
+        (train, ["--resume", "--optimizer.lr", "1.0"], r"^the configuration differs from that of runs/tiny"),
+        (evaluate, ["--checkpoint", "none.ckpt"], r"none\.ckpt does not exist"),
+        (evaluate, ["--data", "nowhere"], r"nowhere"),
+    ]:
+        with pytest.raises(UserError, match=expected):
+            main(["--config", "tiny.yaml", *options, "--check"])
+        with pytest.raises(UserError, match=expected):
+            main(["--config", "tiny.yaml", *options])
+    for main, options in ((train, ["--overwrite"]), (train, ["--resume"]), (evaluate, [])):
+        capsys.readouterr()
+        main(["--config", "tiny.yaml", *options, "--check"])
+        (folder / "printed.yaml").write_text(capsys.readouterr().out)
+        assert load_config("printed.yaml") == load_config("tiny.yaml")
+        (folder / "printed.yaml").unlink()
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
 
 
 def test_of_equal_scores_the_lower_loss_is_the_best(folder, monkeypatch):
@@ -333,7 +360,7 @@ def start_on_terminal(*argv):
     return process, master
 
 
-@pytest.mark.parametrize("how,code", [("twice", 143), ("closed", 129)])
+@pytest.mark.parametrize("how,code", [("twice", 143), ("ctrl_c", 130), ("closed", 129)])
 def test_signals_in_a_row_and_a_closed_terminal_save_the_run(folder, how, code):
     options = ["--config", "tiny.yaml", "--output", "stopped", "--schedule.epochs", "10000", "--train.log_every", "1"]
     process, master = start_on_terminal(*options)
@@ -344,14 +371,17 @@ def test_signals_in_a_row_and_a_closed_terminal_save_the_run(folder, how, code):
     if how == "closed":
         os.close(master)
     else:
-        process.send_signal(signal.SIGTERM)
-        time.sleep(0.05)
-        process.send_signal(signal.SIGTERM)
+        for _ in range(2):
+            if how == "ctrl_c":
+                os.write(master, b"\x03")
+            else:
+                process.send_signal(signal.SIGTERM)
+            time.sleep(0.05)
         with suppress(OSError):  # which is how a terminal ends
             while part := os.read(master, 10000):
                 told += part
         os.close(master)
-        assert b"stopped by SIGTERM" in told and b"Traceback" not in told
+        assert f"stopped by {signal.Signals(code - 128).name}".encode() in told and b"Traceback" not in told
     assert process.wait(60) == code
     assert "last.ckpt holds it: go on with --resume" in (metrics.parent / "train.log").read_text().splitlines()[-1]
     assert read_checkpoint(metrics.parent / "checkpoints" / "last.ckpt").state

@@ -16,6 +16,7 @@ import predict as predict_script
 from src.detection import create_detector
 from src.devices.device import set_up_device
 from src.errors import UserError
+from src.export.detector_exporter import DetectorExporter
 from src.export.detector_file import OUTPUTS, load_detector, read_detector_sidecar
 from src.weights.checkpoint import save_checkpoint
 from src.weights.detector_card import DetectorCard
@@ -71,6 +72,28 @@ def test_what_is_written(folder):
         assert description["comparison_with_network"]["largest_difference"] <= 1e-4
         assert description["score_threshold"] == 0.05 and "bilinear" in description["model"]["resize"]
     assert read_detector_sidecar(folder / "det.mindir").card == CARD
+
+
+def test_files_of_another_network_are_replaced_on_demand_only_and_together(folder, monkeypatch):
+    net = create_detector(CARD.model, **CARD.detector_arguments())
+    save_checkpoint("other.ckpt", net.get_parameters(), CARD)
+    before = {path: path.read_bytes() for path in folder.glob("det*")}
+    options = ["--config", "net.yaml", "--checkpoint", "other.ckpt", "--file_name", "det"]
+    message = r"^det\.mindir exists already and is another export \(it differs in checkpoint\): give --overwrite"
+    with pytest.raises(UserError, match=message):
+        export_script.main(options)
+
+    write = DetectorExporter._write_mindir
+
+    def fail_for_portrait(self, file, canvas, form):
+        if canvas == (128, 64):
+            raise UserError("no")
+        return write(self, file, canvas, form)
+
+    monkeypatch.setattr(DetectorExporter, "_write_mindir", fail_for_portrait)
+    with pytest.raises(UserError, match="^no$"):
+        export_script.main([*options, "--overwrite"])
+    assert {path: path.read_bytes() for path in folder.glob("det*")} == before
 
 
 def test_predictions_from_the_file_are_those_of_the_checkpoint(folder, capsys):

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 import subprocess
 import sys
 from functools import partial
@@ -109,11 +110,12 @@ def test_command_exports_the_best_checkpoint_of_the_run(tmp_path, capsys):
     checkpoint = tmp_path / "output" / "ptnt_digits" / "checkpoints" / "best.ckpt"
     save_checkpoint(checkpoint, create_filled(card).get_parameters(), card)
     command.main(["--batch_size", "2"])
-    path = tmp_path / "output" / "ptnt_digits" / "export" / "tnt_ti_patch16_224.mindir"
+    path = tmp_path / "output" / "ptnt_digits" / "export" / "tnt_ti_patch16_224_batch2.mindir"
     assert sorted(path.parent.iterdir()) == [path, sidecar_of(path)]
     assert sorted(tmp_path.iterdir()) == [tmp_path / "output"]
     text = capsys.readouterr().out
-    assert f"wrote {path.relative_to(tmp_path)} (" in text and "batch size 2" in text
+    assert f"written: {path.relative_to(tmp_path)} (" in text and "batch size 2" in text
+    assert text.endswith(f"--model_file {path.relative_to(tmp_path)}\n") and "predict.py IMAGE_OR_FOLDER" in text
     assert "largest difference from the network (logits): " in text and "at batch size 2 (allowed: 1e-05; " in text
 
     content = json.loads(sidecar_of(path).read_text(encoding="utf-8"))
@@ -329,6 +331,60 @@ def test_half_precision_halves_the_file():
     full, half = exporter.write("full.mindir"), exporter.write("half.mindir", Form(precision="float16"))
     assert half.comparison.measure == "probabilities" and 0 < half.comparison.largest_difference < 1e-2
     assert half.num_bytes < 0.6 * full.num_bytes
+
+
+def test_names_tell_the_forms_and_sizes_of_a_network_apart(tmp_path, capsys):
+    save_checkpoint("a.ckpt", create_filled(CARDS["tnt"]).get_parameters(), CARDS["tnt"])
+    command.main(["--checkpoint", "a.ckpt"])
+    command.main(["--checkpoint", "a.ckpt", "--precision", "float16", "--pixels", "--image_size", "16"])
+    command.main(["--checkpoint", "a.ckpt", "--stages", "0", "--batch_size", "1"])
+    names = ["tnt_ti_patch16_224", "tnt_ti_patch16_224_16_float16_pixels", "tnt_ti_patch16_224_stages_0_batch1"]
+    folder = Path("output/ptnt_digits/export")
+    written = [path for name in names for path in (folder / f"{name}.mindir", folder / f"{name}.mindir.json")]
+    assert sorted(folder.iterdir()) == sorted(written)
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("written: ")]
+    assert [line.split()[1] for line in lines] == list(map(str, written))
+
+
+def test_a_file_of_other_content_is_replaced_on_demand_only(tmp_path, capfd):
+    net = create_filled(CARDS["tnt"])
+    save_checkpoint("a.ckpt", net.get_parameters(), CARDS["tnt"])
+    first = next(iter(net.get_parameters()))
+    first.set_data(first * 2)
+    save_checkpoint("b.ckpt", net.get_parameters(), CARDS["tnt"])
+    shutil.copy("a.ckpt", "copy.ckpt")
+    of_a = ["--checkpoint", "a.ckpt", "--file_name", "x.mindir"]
+    command.main(of_a)
+    command.main(["--checkpoint", "copy.ckpt", "--file_name", "x.mindir"])  # the same content
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    advice = "give --overwrite to replace it, or another name with --file_name\n"
+    for changed, expected in [
+        (["--checkpoint", "b.ckpt", "--file_name", "x.mindir"], "(it differs in checkpoint)"),
+        ([*of_a, "--precision", "float16"], "(it differs in precision)"),
+        ([*of_a, "--pixels"], "(it differs in input)"),
+        ([*of_a, "--image_size", "16"], "(it differs in input, model)"),
+        (["--checkpoint", "b.ckpt", "--file_name", "x", "--file_format", "ONNX", "MINDIR"], "checkpoint"),
+    ]:
+        message = refuse(capfd, *changed)
+        assert message.startswith("error: x.mindir exists already and is another export (it differs in "), message
+        assert expected in message and message.endswith(advice) and message.count("\n") == 1
+    Path("y.mindir").write_text("something")
+    before[tmp_path / "y.mindir"] = b"something"
+    message = refuse(capfd, "--checkpoint", "a.ckpt", "--file_name", "y")
+    assert message == f"error: y.mindir exists already and is no whole export: {advice}"
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+    command.main(["--checkpoint", "b.ckpt", "--file_name", "x.mindir", "--precision", "float16", "--overwrite"])
+    assert read_sidecar("x.mindir").precision == "float16"
+
+
+def test_an_encrypted_file_is_not_compared(tmp_path, capfd):
+    save_checkpoint("a.ckpt", create_filled(CARDS["tnt"]).get_parameters(), CARDS["tnt"])
+    Path("key").write_bytes(bytes(range(16)))
+    options = ["--checkpoint", "a.ckpt", "--encrypt_key_file", "key"]
+    command.main(options)
+    assert "tnt_ti_patch16_224_encrypted.mindir --decrypt_key_file key\n" in capfd.readouterr().out
+    assert "exists already, and encrypted files are not compared: give --overwrite" in refuse(capfd, *options)
 
 
 def test_audit_of_a_configuration(tmp_path, capsys):

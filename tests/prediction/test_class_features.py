@@ -100,10 +100,11 @@ def test_a_data_set(folder, capfd):
     options = ["--checkpoint", folder / "net.ckpt", "--data", folder / "data", "--train.batch_size", "4"]
     code, out, _ = run(capfd, *options, "--npz", "a.npz", "--split", "train", "--knn", "1", "--linear_probe")
     against = "of 6 validation images, by 8 training images"
-    assert code == 0 and out.splitlines()[-3:] == [
+    assert code == 0 and out.splitlines()[-4:] == [
         f"1 nearest neighbour: top-1 100.00 % {against}",
         f"linear probe: top-1 100.00 % {against}",
-        "wrote a.npz: 8 features of 8 images",
+        "written: a.npz (8 features of 8 images)",
+        "next: numpy.load('a.npz') in Python, see docs/features.md",
     ]
     found = np.load("a.npz")
     assert sorted(found) == ["classes", "features", "files", "labels"]
@@ -119,7 +120,7 @@ def test_files_and_folders(folder, capfd):
     given = ["--checkpoint", folder / "net.ckpt", "--npz", "b.npz"]
     code, out, err = run(capfd, folder / "data" / "val", "none", *given)
     bad.unlink()
-    assert code == 1 and "wrote b.npz: 8 features of 6 images" in out
+    assert code == 1 and "written: b.npz (8 features of 6 images)" in out
     assert err.count("skipped: cannot read image") == 2 and "9.png" in err and "image none" in err
     found = np.load("b.npz")
     assert [Path(name).name for name in found["files"]] == ["0.png", "1.png", "2.png"] * 2

@@ -190,10 +190,10 @@ def copy_exported(trained: Trained, name: str, target: str) -> None:
         shutil.copy(f"{trained.file(name)}{ending}", f"{target}{ending}")
 
 
-def run_script(script: str, *arguments: str | Path) -> subprocess.CompletedProcess:
+def run_script(script: str, *arguments: str | Path, **variables: str) -> subprocess.CompletedProcess:
     """Runs a copy in a folder of its own, where there is nothing of the project."""
     shutil.copy(DEPLOY / script, script)
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | variables
     return subprocess.run(
         [sys.executable, script, *map(str, arguments)], capture_output=True, text=True, timeout=120, env=environment
     )
@@ -215,6 +215,17 @@ def test_without_the_project(name, script, trained):
         assert [label for _, label in rows] == [item["label"] for item in entry["predictions"]]
         shares = [item["probability"] for item in entry["predictions"]]
         np.testing.assert_allclose([float(share) for share, _ in rows], shares, atol=1e-5)
+
+
+@pytest.mark.parametrize("script", ["run_mindir.py", "run_onnx.py"])
+def test_labels_in_letters_that_the_output_has_not(script, trained):
+    name = f"plain.{script.removesuffix('.py').removeprefix('run_')}"
+    copy_exported(trained, name, name)
+    done = run_script(script, name, trained.images[0], PYTHONIOENCODING="ascii")
+    assert (done.returncode, done.stderr) == (0, "")
+    labels = {line.split(maxsplit=1)[1] for line in done.stdout.splitlines()[1:]}
+    plain = {label.encode("ascii", "backslashreplace").decode() for label in CARD.classes}
+    assert len(labels) == 5 and labels <= plain and labels & {"B\\xe4r", "\\u72d7"}
 
 
 @pytest.mark.parametrize("script", ["run_mindir.py", "run_onnx.py"])

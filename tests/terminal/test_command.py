@@ -39,6 +39,50 @@ def test_a_signal_while_mindspore_is_imported_ends_quietly(number, code):
     assert process.communicate(timeout=60) == (b"", b"interrupted\n") and process.returncode == code
 
 
+STARTS = {
+    "waits": "import queue\ndef main():\n    print('ready', flush=True)\n    queue.Queue().get()\n",
+    "swallows": "import time\ndef main():\n    print('ready', flush=True)\n    try: time.sleep(300)\n"
+    "    except KeyboardInterrupt: pass\n    time.sleep(300)\n",
+    "translates": "import time\ndef main():\n    print('ready', flush=True)\n    try: time.sleep(300)\n"
+    "    except KeyboardInterrupt: raise RuntimeError from None\n",
+    "cleans up": "import time\ndef main():\n    print('ready', flush=True)\n    try: time.sleep(300)\n"
+    "    finally:\n        time.sleep(2)\n        print('clean', flush=True)\n",
+    "computes": "import mindspore as ms\nms.set_context(mode=ms.GRAPH_MODE)\ndef main():\n"
+    "    net, x = ms.nn.Dense(4, 4), ms.ops.zeros((1, 4))\n    net(x)\n"
+    "    print('ready', flush=True)\n    while True: net(x)\n",
+}
+
+
+@pytest.mark.parametrize("number,code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize("kind", STARTS)
+def test_a_signal_ends_a_command_with_its_code(kind, number, code):
+    """MindSpore's own handler would make a SIGTERM of SIGINT, once a graph has run."""
+    program = (
+        "from src.terminal.command import run_command\nfrom src.terminal.keyboard_interrupt import keep_sigint\n"
+        f"keep_sigint()  # as root scripts do\n{STARTS[kind]}run_command(main)"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", program], cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdout.readline() == b"ready\n"
+    time.sleep(0.2)
+    process.send_signal(number)
+    output = b"clean\n" if kind == "cleans up" else b""
+    assert process.communicate(timeout=60) == (output, b"interrupted\n") and process.returncode == code
+
+
+def test_a_launch_script_that_is_still_importing_ends_quietly():
+    process = subprocess.Popen(
+        [sys.executable, "scripts/launch.py", "train.py", "script.sh"], cwd=REPOSITORY, stderr=subprocess.PIPE
+    )
+    while b"yaml" not in Path(f"/proc/{process.pid}/maps").read_bytes():  # the first extension module of those packages
+        assert process.poll() is None
+        time.sleep(0.001)
+    process.send_signal(signal.SIGINT)
+    errors = process.communicate(timeout=60)[1]
+    assert errors in (b"interrupted\n", b"SIGINT: nothing was started\n") and process.returncode == 130
+
+
 @pytest.mark.parametrize("error,code", [("OSError(13, 'Permission denied', 'a.png')", 2), ("MemoryError()", 75)])
 def test_what_nobody_expected_of_the_system_is_one_line(error, code):
     program = f"from src.terminal.command import run_command\ndef main():\n    raise {error}\nrun_command(main)"

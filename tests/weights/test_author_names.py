@@ -147,7 +147,7 @@ def test_back_to_pytorch_without_a_changed_bit(name, tmp_path, capsys):
     weights["head.bias"][:5] = [-0.0, np.inf, 1e-45, -3e38, np.nan]
     run("--input", write_zip(tmp_path / "a.pth", weights), "--output", "a.ckpt", *options_of(name))
     run("--reverse", "--input", "a.ckpt", "--output", "a.safetensors")
-    assert f"{CASES[name]} from a.ckpt\nwrote a.safetensors (" in capsys.readouterr().out
+    assert f"{CASES[name]} from a.ckpt\nwritten: a.safetensors (" in capsys.readouterr().out
     back = safetensors.numpy.load_file("a.safetensors")
     assert same_bits(back, weights)
     counts = [array for key, array in back.items() if key.endswith("num_batches_tracked")]
@@ -252,7 +252,8 @@ def test_report_of_every_array(tmp_path, capsys):
     assert (kinds.count("resized"), kinds.count("unused")) == (5, 5)
     counts = f"{kinds.count('loaded')} loaded, {kinds.count('renamed')} renamed, 5 resized, 5 unused, 0 absent"
     assert f"{counts}, 0 missing, 0 unexpected\n  resized  outer_pos" in text
-    assert "wrote report.txt\nwrote a.ckpt (" in text
+    assert "written: report.txt\nwritten: a.ckpt (" in text
+    assert text.endswith("config/classification/ptnt_s_patch16_256.yaml --checkpoint a.ckpt --data DIR\n")
     card = read_checkpoint("a.ckpt").card
     assert card.image_size == (96, 64) and card.mean == (0.5,) * 3 and card.crop_pct == 0.9
 

@@ -88,7 +88,9 @@ def test_the_best_of_a_run(run):
 def test_the_command(run, tmp_path, capsys):
     average_script.main(["--run", str(run.path), "--best", "2", "--output", str(tmp_path / "mean.ckpt")])
     assert read_checkpoint(tmp_path / "mean.ckpt").weights["a"].tolist() == [7.0]
-    assert "mean.ckpt, the mean of 2 checkpoints" in capsys.readouterr().out
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-2] == f"written: {tmp_path / 'mean.ckpt'} (the mean of 2 checkpoints)"
+    assert lines[-1].endswith(f"eval.py --config {run.config} --checkpoint {tmp_path / 'mean.ckpt'}")
     for wrong in ([], ["a.ckpt", "b.ckpt", "--run", "x"]):
         with pytest.raises(UserError, match="expected either checkpoints or --run DIR"):
             average_script.main([*wrong, "--output", "mean.ckpt"])
