@@ -43,7 +43,7 @@ def export_detector(
     task.card = task.card_of(content, given)
     forms = [fix_batch_size(form) for form in forms]
     for form in forms:
-        check_detector_form(form, task.card.model)
+        check_detector_form(form)
     if image_sizes:
         raise UserError("--image_size: a detector is exported for its canvas; leave it out")
     lines = set_up_device(config.device, config.seed, task.uses_convolution)
