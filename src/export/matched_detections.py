@@ -56,8 +56,9 @@ def match_detections(got: Sequence[np.ndarray], expected: Sequence[np.ndarray], 
 
 def _first(image: Sequence[np.ndarray], count: int, side: float) -> tuple[np.ndarray, np.ndarray]:
     """Labels (n,), and coordinates, score and probabilities of each in a row (n, v)."""
-    boxes, scores, labels, _, masks = (values[:count] if values.ndim else values for values in image)
-    return labels, np.concatenate([boxes / side, scores[:, None], masks.reshape(count, -1)], axis=1)
+    boxes, scores, labels, _, masks = image
+    values = [boxes / side, scores[:, None], masks.reshape(len(masks), -1)]
+    return labels[:count], np.concatenate(values, axis=1)[:count]
 
 
 def _differences(one: tuple[np.ndarray, np.ndarray], other: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
