@@ -45,7 +45,7 @@ _MASKS = (
 )
 
 _COPIES = 2  # of a batch: what is drawn, and what the network works on
-_SHARE = 0.5  # of the detections in which two runtimes must agree; an error concerns all, a last digit few
+_SHARE = 0.9  # of the detections in which two runtimes must agree; an error concerns all, a last digit few
 _COMPARED = (1, 2)  # batch sizes of a file for any
 
 
