@@ -99,7 +99,7 @@ def _check_formats(config: Config, options: ExportOptions) -> None:
     card = read_checkpoint(options.checkpoint).card if options.checkpoint else None
     name = card.model if isinstance(card, DetectorCard) else config.model.name
     if name in list_detectors():
-        check_formats(options.file_format, name)
+        check_formats(options.file_format)
 
 
 if __name__ == "__main__":

@@ -2,10 +2,12 @@
 
 Needs onnxruntime, numpy, pillow, FILE.onnx, and FILE.onnx.json beside it, which says what goes in and comes out; for
 images of the other orientation FILE_portrait.onnx and its .json too. Prints score, label and box (x0 y0 x1 y1 in pixels
-of the image) of what is found, the best first; --json FILE writes it.
+of the image) of what is found, the best first; --json FILE writes it. Of a file with masks --masks DIR writes them, a
+PNG for each image.
 """
 
 import argparse
+import colorsys
 import hashlib
 import json
 import math
@@ -22,6 +24,7 @@ from PIL import Image
 
 PROVIDERS = ["CPUExecutionProvider"]  # for a GPU put "CUDAExecutionProvider" before it
 WEIGHT_BITS = 11  # of the bilinear weights, as OpenCV's for 8 bits a channel
+MAX_MASKS = 255  # in a PNG of 8 bits
 
 # What Pillow decodes by itself, whatever a file's name; EPS would start a program, IPTC opens an image of any format.
 FORMATS = (
@@ -158,6 +161,33 @@ def choose(levels: list, scale: np.ndarray, sidecar: dict) -> tuple:
     return boxes[chosen], scores[chosen], labels[chosen]
 
 
+def paste(values: np.ndarray, box: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Probabilities (S, S) within a box -> the object's pixels, (height, width) bool: those of at least 0.5, bilinear
+    between cells and zeros around."""
+    mask, parts = np.zeros(size, bool), []
+    x0, y0, x1, y1 = box.astype(np.float64)
+    for low, high, end in ((y0, y1, size[0]), (x0, x1, size[1])):
+        first, last = np.clip([np.floor(low), np.ceil(high)], 0, end).astype(int)
+        at = (np.arange(first, last) + 0.5 - low) / max(high - low, 1e-9) * len(values) - 0.5
+        weights = np.maximum(1 - np.abs(at[:, None] - np.arange(len(values))), 0)
+        parts.append((slice(first, last), weights.astype(np.float32)))
+    (rows, down), (columns, across) = parts
+    mask[rows, columns] = down @ values @ across.T >= 0.5
+    return mask
+
+
+def write_masks(file: Path, masks: np.ndarray, boxes: np.ndarray, size: tuple[int, int]) -> None:
+    """A PNG of indexed colours: 0 where nothing is, else the number of the detection from 1; the best are above."""
+    numbers = np.zeros(size, np.uint8)
+    for number in range(min(len(masks), MAX_MASKS), 0, -1):
+        numbers[paste(masks[number - 1], boxes[number - 1], size)] = number
+    picture = Image.fromarray(numbers).convert("P")
+    colours = [colorsys.hsv_to_rgb(0.618 * number % 1, 0.8, 1) for number in range(1, 256)]
+    picture.putpalette([0, 0, 0, *(round(255 * part) for colour in colours for part in colour)])
+    file.parent.mkdir(parents=True, exist_ok=True)
+    picture.save(file)
+
+
 class Network:
     """An exported file and its description."""
 
@@ -165,39 +195,64 @@ class Network:
         self.sidecar = json.loads(Path(f"{file}.json").read_text(encoding="utf-8-sig"))
         if self.sidecar["sha256"] != hashlib.sha256(file.read_bytes()).hexdigest():
             raise ValueError(f"{file} is damaged, or not the file that {file.name}.json describes")
-        if self.sidecar["file_format"] != "ONNX" or "anchors" not in self.sidecar:
+        if self.sidecar["file_format"] != "ONNX" or "outputs" not in self.sidecar:
             raise ValueError(f"expected the ONNX file of a detector, got {file}")
-        self.anchors = [anchors_of(level) for level in self.sidecar["anchors"]["maps"]]
+        self.anchors = [anchors_of(level) for level in self.sidecar.get("anchors", {"maps": []})["maps"]]
         self.batch_size = self.sidecar["inputs"]["images"]["shape"][0] or 1
         self.session = onnxruntime.InferenceSession(str(file), providers=PROVIDERS)
 
     def find(self, image: np.ndarray, shape: np.ndarray, scale: np.ndarray) -> tuple:
-        """Boxes, scores, labels of one image; it is repeated where the file takes several."""
-        images = np.stack([image] * self.batch_size)
-        logits, deltas = (output[0] for output in self.session.run(["logits", "deltas"], {"images": images}))
-        if not (np.isfinite(logits).all() and np.isfinite(deltas).all()):
-            raise ValueError("the network's outputs are not finite: its weights are damaged")
+        """Boxes, scores, labels of one image, and its masks where there are any; it is repeated where the file takes
+        several."""
+        given = {"images": image, "shapes": shape, "scales": scale}
+        batch = {name: np.stack([given[name]] * self.batch_size) for name in self.sidecar["inputs"]}
+        outputs = [output[0] for output in self.session.run(list(self.sidecar["outputs"]), batch)]
+        if self.anchors:
+            return self.choose_boxes(*outputs, shape, scale)
+        boxes, scores, labels, count, *masks = outputs
+        check_finite(count >= 0)
+        return tuple(values[:count] for values in (boxes, scores, labels, *masks))
+
+    def choose_boxes(self, logits: np.ndarray, deltas: np.ndarray, shape: np.ndarray, scale: np.ndarray) -> tuple:
+        """Of a file that ends with what the network says of the anchors."""
+        check_finite(np.isfinite(logits).all() and np.isfinite(deltas).all())
         ends = np.cumsum([len(level) for level in self.anchors])[:-1]
         levels = zip(np.split(logits, ends), np.split(deltas, ends), self.anchors, strict=True)
         return choose([candidates(*level, shape, self.sidecar) for level in levels], scale, self.sidecar)
 
 
+def check_finite(is_finite: bool) -> None:
+    if not is_finite:
+        raise ValueError("the network's outputs are not finite: its weights are damaged")
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(description="Finds objects in images.")
     parser.add_argument("file", type=Path)
     parser.add_argument("images", nargs="+")
     parser.add_argument("--score_threshold", type=float, default=0.3)
     parser.add_argument("--json", type=Path)
+    parser.add_argument(
+        "--masks",
+        metavar="DIR",
+        type=Path,
+        help="of a file with masks: writes DIR/IMAGE.masks.png for each image, of its size, whose pixels are 0 or the "
+        "number of the object in the order of the lines, from 1; its palette gives each a colour",
+    )
     options = parser.parse_args()
     warnings.filterwarnings("ignore", module=r"PIL\.")  # about what is not used here, such as damaged EXIF
+    if options.masks and len({Path(path).name for path in options.images}) < len(options.images):
+        raise ValueError("two images have the same name, and so would their files of masks: run them apart")
     networks = {False: Network(options.file)}
     model, results = networks[False].sidecar["model"], []
+    if options.masks and "masks" not in networks[False].sidecar["outputs"]:
+        raise ValueError(f"{options.file} gives no masks: leave --masks out")
     for path in options.images:
         *inputs, (width, height) = prepare(path, model)
         is_portrait = inputs[0].shape[1] > inputs[0].shape[2]
         if is_portrait not in networks:
             networks[True] = Network(options.file.with_name(f"{options.file.stem}_portrait{options.file.suffix}"))
-        boxes, scores, labels = networks[is_portrait].find(*inputs)
+        boxes, scores, labels, *masks = networks[is_portrait].find(*inputs)
         count = int((scores > np.float32(options.score_threshold)).sum())
         detections = []
         print(printable(path))
@@ -206,6 +261,8 @@ def main() -> None:
             print(f"  {score:.4f}  {printable(label)}  {corners}")
             detections.append({"label": label, "score": score, "box": [round(side, 2) for side in box]})
         results.append({"file": path, "width": width, "height": height, "detections": detections})
+        if options.masks:
+            write_masks(options.masks / f"{Path(path).name}.masks.png", masks[0][:count], boxes, (height, width))
     if options.json:
         options.json.write_text(json.dumps({"images": results}, ensure_ascii=False, indent=2), encoding="utf-8")
 

@@ -45,7 +45,7 @@ def export_detector(
     task = Detection(config)
     task.card = task.card_of(content, given)
     for form in forms:
-        check_detector_form(form, task.card.model)
+        check_detector_form(form)
     if image_sizes:
         raise UserError("--image_size: a detector is exported for its canvas; leave it out")
     lines = set_up_device(config.device, config.seed, task.uses_convolution)

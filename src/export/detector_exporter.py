@@ -1,6 +1,6 @@
 """Detectors written as files: loaded back, compared with the network, described by sidecars.
 
-An ONNX file ends with logits and deltas; its sidecar has the anchors and the numbers of `BoxChoice`.
+RetinaNet's ONNX file ends with logits and deltas; its sidecar has the anchors and the numbers of `BoxChoice`.
 """
 
 from collections.abc import Sequence
@@ -25,14 +25,16 @@ from ..layers.cpu_operators import native_operators
 from ..memory import check_fits
 from ..weights.detector_card import DetectorCard
 from .box_choice import BoxChoice
-from .detector_file import anchors_of, check_has_onnx, portrait_of
+from .detector_file import MASKS, anchors_of, ends_with_anchors, portrait_of
 from .existing_file import check_replaceable
 from .exported_file import ENCRYPTION, load_exported, sha256_of
 from .exporter import Comparison, Export, Form, check_form, eagerly, publish, staging_folder, write_with_mindspore
 from .file_names import sidecar_of
+from .matched_detections import match_detections
 from .onnx_cells import build_onnx
 from .onnx_detector import DELTAS_NAME
 from .onnx_graph import LOGITS_NAME, OPSET
+from .onnx_two_stage import build_two_stage_onnx
 
 ALLOWED = 1e-4
 """Largest allowed difference: of boxes in canvas widths, and of scores; of logits and deltas in their largest value."""
@@ -45,6 +47,7 @@ _MASKS = (
 )
 
 _COPIES = 2  # of a batch: what is drawn, and what the network works on
+_SHARE = 0.9  # of the detections in which two runtimes must agree; an error concerns all, a last digit few
 _COMPARED = (1, 2)  # batch sizes of a file for any
 
 
@@ -84,7 +87,7 @@ class DetectorExporter:
             UserError: a form that detectors do not have, an output that cannot be written, or a file that does not
                 compute what the network does. Nothing is left behind.
         """
-        check_detector_form(form, self.card.model)
+        check_detector_form(form)
         files = self.outputs(output)
         for file, _ in files:
             check_form(form, file)
@@ -104,7 +107,7 @@ class DetectorExporter:
         Raises:
             UserError: such a file is there, or a form that detectors do not have.
         """
-        check_detector_form(form, self.card.model)
+        check_detector_form(form)
         form = fix_batch_size(form)
         for file, canvas in self.outputs(output):
             check_form(form, file)
@@ -114,7 +117,9 @@ class DetectorExporter:
         self._check_memory(canvas, form)
         file = _staged(staging, output)
         file.parent.mkdir()
-        write = self._write_onnx if form.file_format == "ONNX" else self._write_mindir
+        write = self._write_mindir
+        if form.file_format == "ONNX":
+            write = self._write_two_stage_onnx if has_masks(self.card.model) else self._write_onnx
         comparison = write(file, canvas, form)
         num_bytes = sum(path.stat().st_size for path in file.parent.rglob("*") if path.is_file())
         description = {"file": output.name, "sha256": sha256_of(file)}
@@ -155,6 +160,23 @@ class DetectorExporter:
                 differences.append(np.abs(got - values).max() / np.abs(values).max())
         return _judge(differences, "logits and deltas, relative to their largest value", form, "ONNX Runtime, CPU")
 
+    def _write_two_stage_onnx(self, file: Path, canvas: tuple[int, int], form: Form) -> Comparison:
+        file.write_bytes(build_two_stage_onnx(self._predictions, canvas, form.batch_size).SerializeToString())
+        run, matches = load_exported(file), []
+        for batch_size in _compared(form):
+            inputs = _draw(batch_size, canvas)
+            with eagerly():
+                expected = [output.asnumpy() for output in self._predictions(*map(Tensor, inputs))]
+            matches.append(match_detections(run(*inputs), expected, max(canvas), ALLOWED))
+        number, total = (sum(getattr(own, name) for own in matches) for name in ("number", "total"))
+        if number < _SHARE * total:
+            raise UserError(
+                f"the exported file finds {number} of {counted(total, 'detection')} as the network does, within "
+                f"{ALLOWED:.0e}, where {_SHARE:.0%} must be; nothing was exported"
+            )
+        measure = f"boxes in canvas widths, scores and masks, of the {number} of {counted(total, 'detection')} in both"
+        return _judge([own.largest_difference for own in matches], measure, form, "ONNX Runtime, CPU")
+
     def _describe(self, canvas: tuple[int, int], form: Form, comparison: Comparison | None) -> dict[str, Any]:
         batch = form.batch_size
         inputs = {
@@ -170,14 +192,15 @@ class DetectorExporter:
                 "meaning": "factors by which width and height were resized",
             },
         }
-        if form.file_format == "ONNX":
+        more = {"opset": OPSET} if form.file_format == "ONNX" else {}
+        if ends_with_anchors(self.card.model, form.file_format):
             grid, classes = self._net.anchor_grid, self._net.num_classes
             count = sum(map(len, anchors_of(grid, canvas)))
             outputs = {
                 LOGITS_NAME: ([count, classes], "float32", "of every anchor and class; the sigmoid is the score"),
                 DELTAS_NAME: ([count, 4], "float32", "shifts of the centre in sides, logarithms of ratios of sides"),
             }
-            more = {"anchors": _describe_anchors(grid, canvas), "opset": OPSET}
+            more = {"anchors": _describe_anchors(grid, canvas), **more}
             inputs = {"images": inputs["images"]}
         else:
             rows = self.choice.max_per_image
@@ -189,10 +212,9 @@ class DetectorExporter:
                 "labels": ([rows], "int32", "numbers of the model's classes, -1 behind the last"),
                 "counts": ([], "int32", counts),
             }
-            more = {}
             if has_masks(self.card.model):
-                outputs["masks"] = ([rows, MASK_SIZE, MASK_SIZE], "float32", _MASKS)
-                more = {"mask_threshold": THRESHOLD}
+                outputs[MASKS] = ([rows, MASK_SIZE, MASK_SIZE], "float32", _MASKS)
+                more = {"mask_threshold": THRESHOLD, **more}
         return {
             "file_format": form.file_format,
             "canvas": list(canvas),
@@ -255,17 +277,13 @@ def fix_batch_size(form: Form) -> Form:
     return form if form.file_format == "ONNX" else replace(form, batch_size=form.batch_size or 1)
 
 
-def check_detector_form(form: Form, name: str) -> None:
+def check_detector_form(form: Form) -> None:
     """Refuses what a detector is not exported as.
 
-    Args:
-        form: that is asked for.
-        name: of the detector.
-
     Raises:
-        UserError: another format than MINDIR and ONNX, ONNX of two stages, half precision, pixels or stages.
+        UserError: another format than MINDIR and ONNX, half precision, pixels or stages.
     """
-    check_formats([form.file_format], name)
+    check_formats([form.file_format])
     for is_wrong, what in (
         (form.precision != "float32", f"--precision {form.precision}: detectors are exported in float32"),
         (form.takes_pixels, "--pixels: detectors take normalised images"),
@@ -275,9 +293,7 @@ def check_detector_form(form: Form, name: str) -> None:
             raise UserError(f"{what}; leave it out")
 
 
-def check_formats(formats: Sequence[str], name: str) -> None:
-    """Refuses the formats that the detector `name` is not exported in, with a UserError."""
+def check_formats(formats: Sequence[str]) -> None:
+    """Refuses the formats that a detector is not exported in, with a UserError."""
     if "AIR" in formats:
         raise UserError("--file_format AIR: detectors are exported as MINDIR and ONNX; leave it out")
-    if "ONNX" in formats:
-        check_has_onnx(name)

@@ -1,7 +1,7 @@
 """Exported detectors: reading the sidecars of their files, and running them.
 
-There is a file for each canvas. A MINDIR file has everything inside up to the boxes. An ONNX file ends with what the
-head says of the anchors; `BoxChoice` makes boxes of that.
+There is a file for each canvas. It has everything inside up to the boxes and masks, but for RetinaNet's ONNX file: that
+ends with what the head says of the anchors, and `BoxChoice` makes boxes of it.
 """
 
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from ..detection.anchors import AnchorGrid
-from ..detection.catalogue import LABEL_OF_KIND, anchor_grid, check_detector_arguments, kind_of
+from ..detection.catalogue import anchor_grid, check_detector_arguments
 from ..detection.kinds import has_masks
 from ..errors import UserError, shown
 from ..weights.detector_card import DetectorCard
@@ -21,7 +21,9 @@ from .exported_file import ENCRYPTION, LARGEST_BATCH, check_key, is_equal, load_
 from .file_names import ENDINGS, sidecar_of
 
 OUTPUTS = ("boxes", "scores", "labels", "counts")
-"""Of a MINDIR file; where a detector has masks they follow."""
+"""Of a file that has everything inside; where a detector has masks they follow."""
+
+MASKS = "masks"
 
 _PORTRAIT = "_portrait"
 
@@ -35,7 +37,7 @@ class DetectorFile:
         canvas: (height, width) of the images that this file takes.
         batch_size: the only one it takes; None for any.
         encryption: of the file; None when it is plain.
-        choice: which boxes stay, of an ONNX file; None where that is inside.
+        choice: which boxes stay, of a file that ends with anchors; None where that is inside.
     """
 
     card: DetectorCard
@@ -62,13 +64,9 @@ def describes_detector(path: Path) -> bool:
     return False
 
 
-def check_has_onnx(name: str) -> None:
-    """Raises UserError where the detector `name` has no ONNX files."""
-    if has_masks(name):
-        raise UserError(
-            f"--file_format ONNX: {name} is a {LABEL_OF_KIND[kind_of(name)]}, and detectors with two stages are "
-            "exported as MINDIR: give --file_format MINDIR"
-        )
+def ends_with_anchors(name: str, file_format: str) -> bool:
+    """Whether a file of the detector `name` gives logits and deltas of all anchors, not boxes."""
+    return file_format == "ONNX" and not has_masks(name)
 
 
 def read_detector_sidecar(path: Path) -> DetectorFile:
@@ -88,14 +86,12 @@ def read_detector_sidecar(path: Path) -> DetectorFile:
         if not (isinstance(shape, list) and is_equal(shape[1:], [3, *canvas])):
             raise UserError(f"inputs.images.shape: expected [batch, 3, {canvas[0]}, {canvas[1]}], got {shown(shape)}")
         is_onnx = path.suffix == ENDINGS["ONNX"]
-        if is_onnx:
-            check_has_onnx(card.model)
         if not (is_onnx and shape[0] is None) and not (type(shape[0]) is int and 1 <= shape[0] <= LARGEST_BATCH):
             raise UserError(f"batch size: expected a whole number from 1 to {LARGEST_BATCH}, got {shown(shape[0])}")
         encryption = value_of(values, "encryption")
         if encryption not in (None, ENCRYPTION):
             raise UserError(f"encryption: expected {ENCRYPTION} or null, got {shown(encryption)}")
-        choice = BoxChoice.from_dict(values) if is_onnx else None
+        choice = BoxChoice.from_dict(values) if is_onnx and ends_with_anchors(card.model, "ONNX") else None
     except UserError as error:
         raise UserError(f"{where}: its description of the network cannot be used: {error}") from error
     return DetectorFile(card, tuple(canvas), shape[0], encryption, choice)
@@ -138,7 +134,7 @@ def _load(path: Path, file: DetectorFile, key: bytes | None) -> Callable[..., tu
     check_key(path, file.encryption, key)
     run = load_exported(path, key)
     if file.choice is None:
-        return run
+        return _with_known_labels(run, path, file)
     anchors = anchors_of(anchor_grid(file.card.model, file.card.arguments.get("anchor_scale")), file.canvas)
     expected = (sum(map(len, anchors)), len(file.card.classes))
 
@@ -149,3 +145,16 @@ def _load(path: Path, file: DetectorFile, key: bytes | None) -> Callable[..., tu
         return file.choice(logits, deltas, anchors, shapes, scales)
 
     return run_and_choose
+
+
+def _with_known_labels(
+    run: Callable[..., tuple[np.ndarray, ...]], path: Path, file: DetectorFile
+) -> Callable[..., tuple[np.ndarray, ...]]:
+    def run_and_check(*inputs: np.ndarray) -> tuple[np.ndarray, ...]:
+        outputs = run(*inputs)
+        found, known = int(outputs[2].max()) + 1, len(file.card.classes)
+        if found > known:
+            raise UserError(f"{path} finds label number {found}, and its description has {known}; export again")
+        return outputs
+
+    return run_and_check

@@ -1,13 +1,14 @@
-"""Detectors as ONNX files: images -> `logits` (B, A, K) and `deltas` (B, A, 4) over the anchors of all maps.
+"""RetinaNet as an ONNX file: images -> `logits` (B, A, K) and `deltas` (B, A, 4) over the anchors of all maps.
 
-What comes after, from anchors to boxes without their doubles, is `Suppression`, outside of the file: operators that
-choose order equal scores each in its own way.
+What comes after, from anchors to boxes without their doubles, is `BoxChoice`, outside of the file. Detectors with two
+stages are in src/export/onnx_two_stage.py; they have backbone, neck and pyramid from here.
 """
 
 import numpy as np
 from mindspore import nn
 
 from ..detection.backbone import Backbone
+from ..detection.base_detector import BaseDetector
 from ..detection.fpn import FPN, ConvModule
 from ..detection.retina_head import RetinaHead
 from ..detection.retinanet import RetinaNet
@@ -19,10 +20,15 @@ DELTAS_NAME = "deltas"
 
 @nodes_of.register
 def _(net: RetinaNet, images: Value) -> dict[str, Value]:
+    logits, deltas = write_cell(net.bbox_head, *maps_of(net, images))
+    return {LOGITS_NAME: logits, DELTAS_NAME: deltas}
+
+
+def maps_of(net: BaseDetector, images: Value) -> list[Value]:
+    """What the heads get."""
     maps, first = write_cell(net.backbone, images), net.neck.start_level  # maps before it would have no use
     maps = [write_cell(level, x) for level, x in zip(list(net.upsample)[first:], maps[first:], strict=True)]
-    logits, deltas = write_cell(net.bbox_head, *write_cell(net.neck, *maps))
-    return {LOGITS_NAME: logits, DELTAS_NAME: deltas}
+    return write_cell(net.neck, *maps)
 
 
 @nodes_of.register
@@ -85,12 +91,12 @@ def _(cell: RetinaHead, *maps: Value) -> tuple[Value, Value]:
             of_classes = write_cell(cell.relu, write_cell(conv, of_classes))
         for conv in cell.reg_convs:
             of_boxes = write_cell(cell.relu, write_cell(conv, of_boxes))
-        logits.append(_rows(write_cell(cell.retina_cls, of_classes), cell.num_classes))
-        deltas.append(_rows(write_cell(cell.retina_reg, of_boxes), 4))
+        logits.append(rows_of_map(write_cell(cell.retina_cls, of_classes), cell.num_classes))
+        deltas.append(rows_of_map(write_cell(cell.retina_reg, of_boxes), 4))
     return logits[0].concat(*logits[1:], axis=1), deltas[0].concat(*deltas[1:], axis=1)
 
 
-def _rows(x: Value, width: int) -> Value:
-    """(B, n * width, H, W) -> (B, H * W * n, width)."""
+def rows_of_map(x: Value, width: int) -> Value:
+    """A head's map (B, n * width, H, W) -> (B, H * W * n, width), in the order of anchors."""
     _, channels, rows, columns = x.shape
     return x.transpose(0, 2, 3, 1).reshape(-1, rows * columns * channels // width, width)

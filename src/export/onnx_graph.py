@@ -66,11 +66,11 @@ class Graph:
         self._inputs.append(self._onnx.helper.make_tensor_value_info(name, self._type(dtype), shape))
         return Value(self, name, (-1, *shape[1:]), dtype)
 
-    def output(self, name: str, value: "Value", batch: int | str) -> None:
-        """Makes `value` an output in float32."""
-        self._nodes.append(self._onnx.helper.make_node("Cast", [value.name], [name], name, to=self._type(np.float32)))
+    def output(self, name: str, value: "Value", batch: int | str, dtype: type[np.generic] = np.float32) -> None:
+        """Makes `value` an output of type `dtype`."""
+        self._nodes.append(self._onnx.helper.make_node("Cast", [value.name], [name], name, to=self._type(dtype)))
         shape = (batch, *value.shape[1:])
-        self._outputs.append(self._onnx.helper.make_tensor_value_info(name, self._type(np.float32), shape))
+        self._outputs.append(self._onnx.helper.make_tensor_value_info(name, self._type(dtype), shape))
 
     def constant(self, array: np.ndarray, name: str | None = None) -> "Value":
         """A constant, once for each name; without a name, one that its few values name."""
@@ -113,24 +113,34 @@ class Graph:
 
 
 class Value:
-    """A tensor of a graph. Its operators broadcast the other operand to its own shape."""
+    """A tensor of a graph. Operators broadcast as NumPy's do; comparisons give tensors of bool."""
 
     def __init__(self, graph: Graph, name: str, shape: Sequence[int], dtype: type[np.generic]):
         self.graph, self.name, self.shape, self.dtype = graph, name, tuple(shape), dtype
 
-    def node(self, op: str, *others: "Value", shape: Sequence[int] | None = None, **attributes: Any) -> "Value":
-        """A node of one output, by default of this shape."""
+    def node(
+        self,
+        op: str,
+        *others: "Value",
+        shape: Sequence[int] | None = None,
+        dtype: type[np.generic] | None = None,
+        **attributes: Any,
+    ) -> "Value":
+        """A node of one output, by default of this shape and type."""
         (name,) = self.graph.nodes(op, [self, *others], **attributes)
-        return Value(self.graph, name, self.shape if shape is None else shape, self.dtype)
+        return Value(self.graph, name, self.shape if shape is None else shape, dtype or self.dtype)
 
     def to(self, dtype: type[np.generic]) -> "Value":
         return self if self.dtype == dtype else self.graph.cast(self, dtype)
 
-    def _with(self, op: str, other: "Value | np.ndarray | float") -> "Value":
-        if not isinstance(other, Value):
-            other = self.graph.constant(np.asarray(other, self.dtype))
-        dtype = np.result_type(self.dtype, other.dtype).type
-        return self.to(dtype).node(op, other.to(dtype))
+    def _as_value(self, other: "Value | np.ndarray | float") -> "Value":
+        """A number or an array as a constant of this type."""
+        return other if isinstance(other, Value) else self.graph.constant(np.asarray(other, self.dtype))
+
+    def _with(self, op: str, other: "Value | np.ndarray | float", dtype: type[np.generic] | None = None) -> "Value":
+        other = self._as_value(other)
+        common = np.result_type(self.dtype, other.dtype).type
+        return self.to(common).node(op, other.to(common), shape=_broadcast(self.shape, other.shape), dtype=dtype)
 
     def __add__(self, other):
         return self._with("Add", other)
@@ -143,6 +153,30 @@ class Value:
 
     def __truediv__(self, other):
         return self._with("Div", other)
+
+    def __gt__(self, other):
+        return self._with("Greater", other, np.bool_)
+
+    def __ge__(self, other):
+        return self._with("GreaterOrEqual", other, np.bool_)
+
+    def __le__(self, other):
+        return self._with("LessOrEqual", other, np.bool_)
+
+    def __and__(self, other):
+        return self._with("And", other)
+
+    def maximum(self, other: "Value | np.ndarray | float") -> "Value":
+        return self._with("Max", other)
+
+    def minimum(self, other: "Value | np.ndarray | float") -> "Value":
+        return self._with("Min", other)
+
+    def where(self, one: "Value", other: "Value | np.ndarray | float") -> "Value":
+        """`one` where this bool is true, else `other`."""
+        other = one._as_value(other)
+        shape = _broadcast(self.shape, _broadcast(one.shape, other.shape))
+        return self.node("Where", one, other, shape=shape, dtype=one.dtype)
 
     def __matmul__(self, other: "Value") -> "Value":
         return self.node("MatMul", other, shape=(*self.shape[:-1], other.shape[-1]))
@@ -161,6 +195,26 @@ class Value:
         """The sum over `axis`, which stays with side 1."""
         shape = [1 if i == axis else side for i, side in enumerate(self.shape)]
         return self.node("ReduceSum", self.graph.constant(np.array([axis])), shape=shape)
+
+    def largest(self, *axes: int) -> "Value":
+        """The maximum over `axes`, which stay with side 1."""
+        return self._reduce("ReduceMax", axes)
+
+    def smallest(self, *axes: int) -> "Value":
+        """The minimum over `axes`, which stay with side 1."""
+        return self._reduce("ReduceMin", axes)
+
+    def _reduce(self, op: str, axes: Sequence[int]) -> "Value":
+        shape = [1 if i in axes else side for i, side in enumerate(self.shape)]
+        return self.node(op, shape=shape, axes=axes)
+
+    def top(self, k: int) -> tuple["Value", "Value"]:
+        """The k largest over the last axis, the largest first, of equal ones that with the lower place: themselves, and
+        their places int64."""
+        count = self.graph.constant(np.array([k]))
+        names = self.graph.nodes("TopK", [self, count], 2, axis=-1, largest=1, sorted=1)
+        shape = (*self.shape[:-1], k)
+        return Value(self.graph, names[0], shape, self.dtype), Value(self.graph, names[1], shape, np.int64)
 
     def split(self, parts: int) -> list["Value"]:
         """Equal parts of the last axis."""
@@ -187,8 +241,19 @@ class Value:
         shape[axis] = len(places)
         return self.node("Gather", self.graph.constant(places, name), shape=shape, axis=axis)
 
+    def rows(self, places: "Value") -> "Value":
+        """Of (B, n, ...) the entries at `places` (B, m) int64 of each: (B, m, ...)."""
+        shape = (self.shape[0], places.shape[1], *self.shape[2:])
+        return self.node("GatherND", places.reshape(-1, places.shape[1], 1), shape=shape, batch_dims=1)
+
+    def at(self, places: "Value") -> "Value":
+        """The entries of the first axis at `places` int64, of any shape, which takes its place."""
+        return self.node("Gather", places, shape=(*places.shape, *self.shape[1:]), axis=0)
+
     def pad(self, axis: int, before: int = 0, after: int = 0) -> "Value":
         """Zeros at the ends of `axis`."""
+        if not (before or after):
+            return self
         pads = np.zeros((2, len(self.shape)), np.int64)
         pads[:, axis] = before, after
         shape = [side + int(pads[:, i].sum()) for i, side in enumerate(self.shape)]
@@ -218,3 +283,9 @@ class Value:
         shape = (self.shape[0], weight.shape[1], *(stride * side for side in self.shape[2:]))
         window = {"kernel_shape": [stride] * 2, "strides": [stride] * 2}
         return self.node("ConvTranspose", weight, *bias, shape=shape, **window)
+
+
+def _broadcast(one: Sequence[int], other: Sequence[int]) -> tuple[int, ...]:
+    """The shape of what two shapes broadcast to; -1 is an open side, which stands for more than 1."""
+    one, other = ((1,) * (max(len(one), len(other)) - len(shape)) + tuple(shape) for shape in (one, other))
+    return tuple(b if a == 1 else a for a, b in zip(one, other, strict=True))

@@ -262,6 +262,8 @@ def test_the_script_alone(folder):
     reader = SCRIPT.with_name("run_onnx.py").read_text()
     start, end = reader.index("# What Pillow decodes"), reader.index("def crop_middle")
     assert reader[start:end] in SCRIPT.read_text()  # images are read as there
+    other = SCRIPT.with_name("run_detector.py").read_text()
+    assert other[other.index("def paste") : other.index("class Network")] in SCRIPT.read_text()  # masks too
 
     Path("text.png").write_text("text")
     Path("det_portrait.onnx").unlink()
@@ -270,6 +272,8 @@ def test_the_script_alone(folder):
     for arguments, message in (
         (["det.onnx", "text.png"], "cannot identify image file"),
         (["det.onnx", "high.png"], "det_portrait.onnx"),
+        (["det.onnx", "wide.png", "--masks", "out"], "det.onnx gives no masks: leave --masks out"),
+        (["det.onnx", "wide.png", "./wide.png", "--masks", "out"], "two images have the same name"),
         (["cut.onnx", "wide.png"], "cut.onnx is damaged, or not the file that cut.onnx.json describes"),
     ):
         done = run_script(*arguments, code=1)
