@@ -26,6 +26,7 @@ from src.errors import UserError
 from src.files.json_file import write_json
 from src.files.output_file import check_output_folder
 from src.files.whole_file import make_folder, write_whole
+from src.terminal.outcome import written_line
 from src.terminal.progress import print_line
 from src.terminal.script_parser import ScriptParser, path
 from src.terminal.text_table import terminal_width
@@ -57,7 +58,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if device not in there:
         raise UserError(f"--device {device}: not available to MindSpore {ms.__version__} here, only {', '.join(there)}")
     check_output_folder(options.output)
-    names, results = choose(options.only, options.quick), []
+    names, results, described = choose(options.only, options.quick), [], describe_device(device)
+    make_folder(options.output)
+    files = [options.output / f"device_report.{ending}" for ending in ("json", "md")]
     with tqdm(
         total=len(names), unit=" checks", dynamic_ncols=True, leave=False, disable=not sys.stderr.isatty()
     ) as bar:
@@ -66,14 +69,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             results.append(run_check(name, device, options.quick, bar.set_postfix_str))
             bar.update(1)
             print_line(f"{results[-1].state:14} {name} ({results[-1].seconds:.0f} s)")
-    described = describe_device(device)
-    make_folder(options.output)
-    write_json(options.output / "device_report.json", to_dict(described, results, options.quick))
-    write_whole(options.output / "device_report.md", to_markdown(described, results).encode())
-    print(table_of(results).text(terminal_width()))
+            write_json(files[0], to_dict(described, results, options.quick))  # now, for a device that takes all down
+            write_whole(files[1], to_markdown(described, results))
+    print(table_of(results).text(terminal_width()).strip())
     print(*remarks_of(results), sep="\n")
     print(summary_of(results))
-    print(f"wrote {options.output / 'device_report.json'} and {options.output / 'device_report.md'}")
+    print_line(written_line(files[0], "for programs"))
+    print_line(written_line(files[1], "for people"))
     return exit_code_of(results)
 
 
