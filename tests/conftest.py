@@ -1,5 +1,6 @@
 """Set-up of every test: graph mode on CPU, the convolution setting, and a working directory of its own."""
 
+import gc
 import os
 
 os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX2")  # before MindSpore's first operator, as src.devices.device does
@@ -14,6 +15,13 @@ def clean_start(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     ms.set_context(mode=ms.GRAPH_MODE)
     ms.set_seed(1)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def few_objects_to_look_through():
+    """MindSpore collects garbage before each compilation, which takes long beside the objects of thousands of tests."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(params=["graph", "pynative"])
