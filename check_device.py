@@ -71,6 +71,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             print_line(f"{results[-1].state:14} {name} ({results[-1].seconds:.0f} s)")
             write_json(files[0], to_dict(described, results, options.quick))  # now, for a device that takes all down
             write_whole(files[1], to_markdown(described, results))
+            if not results[-1].has_started:
+                break
     print(table_of(results).text(terminal_width()).strip())
     print(*remarks_of(results), sep="\n")
     print(summary_of(results))

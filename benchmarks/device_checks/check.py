@@ -1,12 +1,17 @@
 """What a check of a device is: parts that each measure a difference and say what it may be."""
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 PASS, FAIL, REFUSED, NOT_APPLICABLE = "PASS", "FAIL", "REFUSED", "NOT APPLICABLE"
+
+STARTS = "start of the device"
+"""Name of the part that stands for all where the device computes nothing."""
 
 
 class NotApplicable(Exception):
@@ -66,3 +71,9 @@ def largest_difference(found: Any, expected: Any) -> float:
         differences = np.where(same, 0.0, np.abs(found - expected))
     largest = np.abs(expected[np.isfinite(expected)]).max(initial=0.0)
     return float(np.nan_to_num(differences, nan=np.inf).max(initial=0.0) / (largest or 1.0))
+
+
+def module_environment() -> dict[str, str]:
+    """Variables for a process that runs a module of this repository in whatever folder."""
+    folders = str(Path(__file__).resolve().parents[2]), os.environ.get("PYTHONPATH")
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, folders))}

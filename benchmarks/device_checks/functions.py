@@ -43,7 +43,8 @@ def _judge(rows: Iterator[Row] | list[Row]) -> Measurement:
     worst = max(rows, key=lambda row: row.difference / row.bound if row.bound else np.inf * (row.difference > 0))
     note = "" if worst.holds else worst.name
     if not worst.holds and current_device() != "CPU" and worst.difference <= SHORT_PRODUCTS * worst.bound:
-        return Measurement(worst.difference, SHORT_PRODUCTS * worst.bound, f"{note}: as products of TF32 or HF32 give")
+        note = f"{note}: as products of TF32 or HF32 give"
+        return Measurement(float(worst.difference), float(SHORT_PRODUCTS * worst.bound), note)
     return Measurement(float(worst.difference), float(worst.bound), note)
 
 

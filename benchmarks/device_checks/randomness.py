@@ -1,12 +1,12 @@
 """Random decisions on the device against the same on the CPU of the same machine, bit by bit."""
 
 import functools
-import os
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
+import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn, ops
 from mindspore import dtype as mstype
@@ -19,9 +19,8 @@ from src.layers.dropout import Dropout
 from src.layers.random_mask import mask_state, number_masks, step_key
 from src.models import create_model
 
-from .check import Check, Measurement, Part
+from .check import Check, Measurement, Part, module_environment
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 KEYS = (12345, -987654321, 2**31 - 1)
 
 
@@ -64,6 +63,7 @@ def _regions() -> dict[str, np.ndarray]:
 
 
 def _weights() -> dict[str, np.ndarray]:
+    ms.set_seed(0)
     net = create_model("tnt_ti_patch16_224", image_size=32, depth=1)
     return {name: parameter.asnumpy() for name, parameter in net.parameters_dict().items()}
 
@@ -72,9 +72,8 @@ def _weights() -> dict[str, np.ndarray]:
 def _on_cpu() -> dict[str, np.ndarray]:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "drawn.npz")
-        environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
         command = [sys.executable, "-m", "benchmarks.device_checks.randomness", str(file)]
-        subprocess.run(command, env=environment, check=True, capture_output=True)
+        subprocess.run(command, cwd=folder, env=module_environment(), check=True, capture_output=True)
         with np.load(file) as arrays:
             return dict(arrays)
 

@@ -24,7 +24,8 @@ TOOLS = {
     "GPU": ["nvidia-smi", "--query-gpu=name,driver_version,memory.total", "--format=csv,noheader"],
     "Ascend": ["npu-smi", "info"],
 }
-TOOLKITS = ("CANN", "CUDA")
+SHOWN = 5
+"""Parts that are named in a line."""
 
 
 def describe_device(device: str) -> dict[str, Any]:
@@ -108,13 +109,19 @@ def table_of(results: Sequence[CheckResult]) -> Table:
 
 
 def remarks_of(results: Sequence[CheckResult]) -> list[str]:
-    """A line for each part that did not pass, or that has something to say."""
-    return [
-        f"{result.name}, {part.name}: {part.state}{_numbers(part)}{': ' if part.note else ''}{part.note}"
-        for result in results
-        for part in result.parts
-        if part.state != PASS or part.note
-    ]
+    """A line for each part that did not pass, or that has something to say; those that say the same share one."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for result in results:
+        for part in result.parts:
+            if part.state != PASS or part.note:
+                said = f"{part.state}{_numbers(part)}{': ' if part.note else ''}{part.note}"
+                found.setdefault((result.name, said), []).append(part.name)
+    return [f"{check}, {_listed(parts)}: {said}" for (check, said), parts in found.items()]
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
 
 
 def _numbers(part: Any) -> str:

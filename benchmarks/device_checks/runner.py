@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from . import CHECKS
-from .check import FAIL, NOT_APPLICABLE, PASS, REFUSED, Check
+from .check import FAIL, NOT_APPLICABLE, PASS, REFUSED, STARTS, Check, module_environment
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 START = 120.0
 """Seconds that a process has to begin its first part."""
 
@@ -61,6 +60,11 @@ class CheckResult:
         return next((state for state in (FAIL, REFUSED, PASS) if state in found), NOT_APPLICABLE)
 
     @property
+    def has_started(self) -> bool:
+        """Whether the device computed anything."""
+        return self.parts[:1] != [] and self.parts[0].name != STARTS
+
+    @property
     def nearest(self) -> PartResult | None:
         """The part that is nearest to its bound, or furthest beyond."""
         measured = [part for part in self.parts if part.difference is not None]
@@ -96,13 +100,14 @@ def _run_process(
         file.touch()
         command = [sys.executable, "-m", "benchmarks.device_checks.child", name, device]
         command += ["quick" if quick else "whole", str(len(results)), str(file)]
-        environment = {
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join(filter(None, (str(REPOSITORY), os.environ.get("PYTHONPATH")))),
-        }
         with open(Path(folder, "output"), "w+b") as output:
             process = subprocess.Popen(
-                command, cwd=folder, env=environment, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+                command,
+                cwd=folder,
+                env=module_environment(),
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
             )
             try:
                 begun, is_done, reason = _follow(process, file, check.seconds, results, tell)
@@ -112,9 +117,9 @@ def _run_process(
                 return True
             output.seek(0)
             lines = output.read().decode(errors="replace").strip().splitlines()
-        said = f": {lines[-1][:200]}" if lines and begun is None else ""
-        results.append(PartResult(begun or "start", FAIL, 0.0, note=reason + said))
-        return begun is None  # a process that cannot start does not start the next time either
+        said = f": {lines[-1][:200]}" if lines else ""
+        results.append(PartResult(begun or STARTS, FAIL, 0.0, note=reason + said))
+        return begun in (None, STARTS)  # a process that cannot start does not start the next time either
 
 
 def _follow(
@@ -132,8 +137,8 @@ def _follow(
             for entry in _entries(lines):
                 since = time.monotonic()
                 if "begins" in entry:
-                    begun, limit = entry["begins"], seconds
-                    tell(begun)
+                    begun, limit = entry["begins"], seconds if entry["begins"] else START
+                    tell(begun or "")
                 elif "part" in entry:
                     results.append(PartResult(name=entry.pop("part"), **entry))
                     begun, limit = None, START
