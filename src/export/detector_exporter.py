@@ -37,7 +37,7 @@ from .onnx_graph import LOGITS_NAME, OPSET
 from .onnx_two_stage import build_two_stage_onnx
 
 ALLOWED = 1e-4
-"""Largest allowed difference: of boxes in canvas widths, and of scores; of logits and deltas in their largest value."""
+"""Largest allowed difference: of boxes in canvas widths, of scores, of masks; of logits and deltas in their largest."""
 
 _MASKS = (
     "probability that the object is there, of the cells that its box is divided into, row by row. Cell (i, j) has its "
@@ -192,8 +192,9 @@ class DetectorExporter:
                 "meaning": "factors by which width and height were resized",
             },
         }
-        more = {"opset": OPSET} if form.file_format == "ONNX" else {}
-        if ends_with_anchors(self.card.model, form.file_format):
+        is_onnx = form.file_format == "ONNX"
+        more = {"opset": OPSET} if is_onnx else {}
+        if ends_with_anchors(self.card.model, is_onnx):
             grid, classes = self._net.anchor_grid, self._net.num_classes
             count = sum(map(len, anchors_of(grid, canvas)))
             outputs = {

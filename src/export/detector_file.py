@@ -64,9 +64,9 @@ def describes_detector(path: Path) -> bool:
     return False
 
 
-def ends_with_anchors(name: str, file_format: str) -> bool:
+def ends_with_anchors(name: str, is_onnx: bool) -> bool:
     """Whether a file of the detector `name` gives logits and deltas of all anchors, not boxes."""
-    return file_format == "ONNX" and not has_masks(name)
+    return is_onnx and not has_masks(name)
 
 
 def read_detector_sidecar(path: Path) -> DetectorFile:
@@ -91,7 +91,7 @@ def read_detector_sidecar(path: Path) -> DetectorFile:
         encryption = value_of(values, "encryption")
         if encryption not in (None, ENCRYPTION):
             raise UserError(f"encryption: expected {ENCRYPTION} or null, got {shown(encryption)}")
-        choice = BoxChoice.from_dict(values) if is_onnx and ends_with_anchors(card.model, "ONNX") else None
+        choice = BoxChoice.from_dict(values) if ends_with_anchors(card.model, is_onnx) else None
     except UserError as error:
         raise UserError(f"{where}: its description of the network cannot be used: {error}") from error
     return DetectorFile(card, tuple(canvas), shape[0], encryption, choice)

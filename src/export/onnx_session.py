@@ -9,7 +9,7 @@ from ..errors import UserError, counted
 from .onnx_graph import LOGITS_NAME, import_extra
 
 
-def load_onnx(path: str | Path) -> Callable[[np.ndarray], np.ndarray | tuple[np.ndarray, ...]]:
+def load_onnx(path: str | Path) -> Callable[..., np.ndarray | tuple[np.ndarray, ...]]:
     """An ONNX file as a function of a batch in the file's own input layout, run by ONNX Runtime on CPU.
 
     The function returns the logits, or several arrays: the maps of a `FeatureExtractor`, what a detector says. Of a
