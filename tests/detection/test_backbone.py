@@ -66,6 +66,7 @@ def test_tables_are_brought_to_the_canvas_as_on_the_host(canvas):
 
 def test_tables_matter():
     """What the test above compares would differ with other tables."""
+    ms.set_context(mode=ms.PYNATIVE_MODE)  # nothing is compiled
     net, x = Detector(table_size=TABLE), images(CANVAS)
     weights, before = net.weights(), net.maps(x)
     for name in ("outer_pos", "stages.0.relative_pos"):
@@ -93,6 +94,7 @@ def test_names_of_a_backbone_alone():
 
 @pytest.mark.parametrize("final_norm", [False, True])
 def test_maps_of_both_orientations(final_norm):
+    ms.set_context(mode=ms.PYNATIVE_MODE)  # nothing is compiled
     net = Detector(final_norm=final_norm, table_size=TABLE)
     for turn in (1, -1):
         found = net.maps(images(CANVAS[::turn]))
@@ -113,6 +115,7 @@ def test_both_orientations_learn():
 
 
 def test_stages_without_the_bias():
+    ms.set_context(mode=ms.PYNATIVE_MODE)  # nothing is compiled
     net, x = Detector(table_size=TABLE, relative_pos=(True, False, False, True)), images(CANVAS)
     weights, before = net.weights(), net.maps(x)
     unused = {f"stages.{i}.relative_pos": weights[f"stages.{i}.relative_pos"] * 0 for i in (1, 2)}

@@ -156,7 +156,16 @@ def run(step, *numbers, broken=()):
 COUNTERS = {"global_step", "loss_scale", "loss_scale_good_steps", "skipped_steps", "accumulated_calls"}
 
 
-@pytest.mark.parametrize("accumulate,broken", [(1, 1), (2, 2), (2, 3)])
+@pytest.mark.parametrize(
+    "mode,accumulate,broken",
+    [
+        ("graph", 1, 1),
+        ("graph", 2, 3),
+        pytest.param("graph", 2, 2, marks=pytest.mark.slow),
+        *(("pynative", *case) for case in ((1, 1), (2, 2), (2, 3))),
+    ],
+    indirect=["mode"],
+)
 def test_an_overflow_changes_nothing_but_the_counters(accumulate, broken, mode):
     """Also where only one of the parts overflows; the step after it is that of a run without the broken one."""
     step, n = build(accumulate, LossScale(2.0**10)), accumulate

@@ -38,7 +38,16 @@ def test_forward_of_published_variants(name, variant):
     check_forward(case)
 
 
-@pytest.mark.parametrize("name", ["tiny_pyramid_tnt", "tiny_pyramid_tnt_train_mode"])
+@pytest.mark.parametrize(
+    "mode,name",
+    [
+        ("graph", "tiny_pyramid_tnt_train_mode"),
+        ("pynative", "tiny_pyramid_tnt_train_mode"),
+        ("pynative", "tiny_pyramid_tnt"),
+        pytest.param("graph", "tiny_pyramid_tnt", marks=pytest.mark.slow),
+    ],
+    indirect=["mode"],
+)
 def test_gradients(name, mode):
     check_gradients(load_case(name))
 
@@ -53,6 +62,7 @@ def test_training_run(name, mode):
 
 @pytest.mark.parametrize("image_size,last_grid", [(64, (1, 1)), (96, (2, 2)), ((192, 256), (3, 4)), (224, (4, 4))])
 def test_image_sizes(image_size, last_grid):
+    ms.set_context(mode=ms.PYNATIVE_MODE)  # nothing is compiled
     net = PyramidTNT(image_size=image_size, **TINY).set_train(False)
     height, width = net.image_size
     assert net(ms.Tensor(np.ones((1, 3, height, width), np.float32))).shape == (1, 5)
@@ -104,6 +114,7 @@ def test_word_merge_pads_odd_grids_with_zero_words_and_every_merged_sentence_wit
     "batch_norm,tracks,trained", [("train", True, True), ("eval", False, True), ("frozen", False, False)]
 )
 def test_batch_norm_modes(batch_norm, tracks, trained):
+    ms.set_context(mode=ms.PYNATIVE_MODE)  # nothing is compiled
     net = PyramidTNT(image_size=32, batch_norm=batch_norm, **TINY).set_train()
     norm = net.patch_embed.common_conv[1]
     before = norm.moving_mean.asnumpy().copy()

@@ -54,6 +54,7 @@ def test_words_are_those_of_each_patch_alone():
 
 @pytest.mark.parametrize("image_size", [64, 96, (192, 256), 224])
 def test_image_sizes(image_size):
+    ms.set_context(mode=ms.PYNATIVE_MODE)  # nothing is compiled
     net = TNT(image_size=image_size, **TINY).set_train(False)
     height, width = net.image_size
     features = net.forward_features(ms.Tensor(np.zeros((1, 3, height, width), np.float32)))
