@@ -61,7 +61,8 @@ prepare_environment() {
     version="$("$PYTHON" -c 'from importlib.metadata import version; print(version("mindspore"))' 2>/dev/null)" || version=""
     # a stamp lies in the environment itself and says what was installed, by which interpreter
     local interpreter wanted
-    interpreter="$("$PYTHON" -c 'import os, sys; print(sys.prefix, os.path.realpath(sys.executable), sys.version, sep="\n")')"
+    interpreter="$("$PYTHON" -c 'import os, sys
+print(sys.prefix, os.path.realpath(sys.executable), sys.version, sep="\n")')"
     for file in "$@"; do
         stamp="${interpreter%%$'\n'*}/tnt-mindspore-$(basename "$file")"
         wanted="$interpreter"$'\n'"$(cat "$ROOT/$file")"

@@ -17,9 +17,10 @@
 # Options of train.py: --resume, --overwrite, and every key of a configuration, such as --train.batch_size 64; see
 # "python train.py --help". On several hosts run the same command on each. Paths are relative to where you are.
 #
-# The terminal shows rank 0 and its progress bar; each rank writes logs/worker_<rank>.log in the run's folder. Ctrl-C
-# or SIGTERM lets the run save and end. Exit code: 0; 2 for wrong input; 75 for trouble that another start may not have,
-# such as a full disk; that of the rank that failed first, which is named; 143 or 130 when stopped.
+# The terminal shows rank 0 and its progress bar; each rank that has something to say writes logs/worker_<rank>.log in
+# the run's folder. Wrong arguments, data and folders are told before a rank is started. Ctrl-C or SIGTERM lets
+# the run save and end. Exit code: 0; 2 for wrong input; 75 for trouble that another start may not have, such as a full
+# disk; that of the rank that failed first, which is named; 143 or 130 when stopped.
 set -euo pipefail
 for argument in "$@"; do
     if [ "$argument" = "-h" ] || [ "$argument" = "--help" ]; then
