@@ -26,7 +26,7 @@ from src.errors import UserError
 from src.files.json_file import write_json
 from src.files.output_file import check_output_folder
 from src.files.whole_file import make_folder, write_whole
-from src.terminal.outcome import written_line
+from src.terminal.outcome import next_step, written_line
 from src.terminal.progress import print_line
 from src.terminal.script_parser import ScriptParser, path
 from src.terminal.text_table import terminal_width
@@ -78,6 +78,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(summary_of(results))
     print_line(written_line(files[0], "for programs"))
     print_line(written_line(files[1], "for people"))
+    print_line(next_step("send both, see docs/results.md, section Devices"))
     return exit_code_of(results)
 
 

@@ -83,7 +83,9 @@ def refuse(capfd, *argv: str) -> str:
     return capfd.readouterr().err
 
 
-@pytest.mark.parametrize("family", CARDS)
+@pytest.mark.parametrize(
+    "family", [pytest.param(name, marks=[pytest.mark.slow] if name == "ptnt" else []) for name in CARDS]
+)
 def test_any_batch_size_in_a_fresh_process(family, tmp_path):
     card = CARDS[family]
     net = create_filled(card)
