@@ -14,20 +14,22 @@ from src.models import get_variant
 from src.terminal.outcome import config_of, next_line, written_line
 from src.terminal.progress import print_line
 from src.terminal.script_parser import ScriptParser, add_image_size, mapping, path
-from src.weights.conversion import convert_file, read_class_names, write_reference_file
+from src.weights.conversion import REVERSE_NAMES, convert_file, read_class_names, write_reference_file
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = ScriptParser(
         prog="convert.py",
-        usage="python %(prog)s --input FILE --output FILE.ckpt [options], or --reverse --input FILE.ckpt --output "
-        "FILE.safetensors",
+        usage="python %(prog)s --input FILE --output FILE.ckpt [options], or --reverse [--names timm] --input "
+        "FILE.ckpt --output FILE.safetensors",
         description="Makes a checkpoint of weights of the authors' PyTorch code. PyTorch is not needed, and nothing "
         "in the file is executed.",
     )
     parser.add_argument("--input", metavar="FILE", required=True, type=path, help=".pth, .pth.tar or .safetensors")
     parser.add_argument("--output", metavar="FILE", required=True, type=path, help="checkpoint to write, ends in .ckpt")
     parser.add_argument("--reverse", action="store_true", help="from a checkpoint to .safetensors, bit for bit")
+    names = "whose names the arrays get with --reverse; timm has TNT only (default: authors)"
+    parser.add_argument("--names", choices=REVERSE_NAMES, help=names)
     only = parser.add_argument_group("not with --reverse")
     only.add_argument("--model", metavar="NAME", help="variant; told by the weights when auto or left out")
     structure = "what differs from the variant, such as '{depth: 4, outer_dim: 96}'"
@@ -41,6 +43,8 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     given = [f"--{action.dest}" for action in only._group_actions if getattr(options, action.dest) is not None]
     if options.reverse and given:
         raise UserError(f"convert.py: {given[0]} has no meaning with --reverse")
+    if options.names and not options.reverse:
+        raise UserError("convert.py: --names has no meaning without --reverse: the names of a file are recognised")
     return options
 
 
@@ -51,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if options.output.exists() and options.input.exists() and options.output.samefile(options.input):
         raise UserError(f"--input and --output are the same file, {options.input}; give another --output")
     if options.reverse:
-        model = write_reference_file(options.input, options.output)
+        model = write_reference_file(options.input, options.output, options.names or REVERSE_NAMES[0])
         print(f"{model} from {options.input}")
     else:
         model = _convert(options)

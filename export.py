@@ -9,6 +9,8 @@ from src.terminal.command import run_command  # first: it quiets MindSpore's log
 from src.config import Config, parse_command_line  # isort: skip
 from src.detection.catalogue import list_detectors
 from src.engine.run_folder import RunFolder
+from src.errors import UserError
+from src.export.calibration import CalibrationOptions
 from src.export.classifier import export_classifier
 from src.export.detector import export_detector
 from src.export.detector_exporter import check_formats
@@ -17,6 +19,7 @@ from src.export.exporter import Form
 from src.export.file_names import ending_of
 from src.portability.audit import audit_configuration
 from src.portability.docstrings import PLATFORMS
+from src.prediction.predictions import find_images
 from src.terminal.outcome import next_line
 from src.terminal.progress import print_line
 from src.terminal.text_table import terminal_width
@@ -37,7 +40,11 @@ class ExportOptions:
         overwrite: replace files that are there and hold another network, or another form of it.
         image_size: one or several sides in pixels, a file each, position tables resized; the checkpoint's when empty.
         batch_size: the only batch size that the files take; any when null.
-        precision: float32, or float16 for products and their weights.
+        precision: float32, or float16 for products and their weights, or int8 for both (ONNX).
+        calibration: images, and folders of images, that int8 files are calibrated and judged on; those of the
+            configuration's validation data when left out.
+        calibration_images: how many are taken at least.
+        largest_drop: percentage points of accuracy on them that an int8 file may lose.
         pixels: files take uint8 pixels (B, H, W, C) and normalise them inside.
         stages: files give the maps of these stages, counted from 0, in place of the logits.
         encrypt_key_file: file with a key of 16, 24 or 32 bytes that encrypts MINDIR files (AES-GCM).
@@ -53,6 +60,9 @@ class ExportOptions:
     image_size: list[int] = field(default_factory=list, metadata={"range": (1, 16384)})
     batch_size: int | None = field(default=None, metadata={"range": (1, LARGEST_BATCH)})
     precision: str = "float32"
+    calibration: list[str] = field(default_factory=list)
+    calibration_images: int = field(default=256, metadata={"range": (1, 100_000)})
+    largest_drop: float = field(default=1.0, metadata={"range": (0, 100)})
     pixels: bool = False
     stages: list[int] = field(default_factory=list, metadata={"range": (0, 1000)})
     encrypt_key_file: str | None = None
@@ -77,13 +87,20 @@ def main(argv: Sequence[str] | None = None) -> None:
         if ending_of(file_format)  # raises where there is no such format
     ]
     checkpoint = folder.choose_checkpoint(options.checkpoint)
-    is_detector = isinstance(read_checkpoint(checkpoint).card, DetectorCard)
-    export = export_detector if is_detector else export_classifier
-    written = export(
-        checkpoint, config, given, forms, options.image_size, options.file_name, folder.export, options.overwrite
-    )
+    what = checkpoint, config, given, forms, options.image_size, options.file_name, folder.export, options.overwrite
+    if isinstance(read_checkpoint(checkpoint).card, DetectorCard):
+        written = export_detector(*what)
+    else:
+        written = export_classifier(*what, _calibration_of(options))
     if line := _next(written[0], options):
         print_line(line)
+
+
+def _calibration_of(options: ExportOptions) -> CalibrationOptions:
+    files, problems = find_images(options.calibration)
+    if problems:
+        raise UserError(f"--calibration: {problems[0].reason}")
+    return CalibrationOptions(files, options.calibration_images, options.largest_drop)
 
 
 def _next(file: Path, options: ExportOptions) -> str | None:

@@ -119,7 +119,7 @@ def measure(
     Raises:
         UserError: the network cannot be built, or the device is not there.
     """
-    cell, inputs, net = _build(kind, model, arguments, batch_size, device)
+    cell, inputs, net = build(kind, model, arguments, batch_size, device)
     multiply_adds = KINDS[kind] * batch_size * count(net).total
 
     def step():
@@ -166,7 +166,7 @@ def measure_start(
         cache: folder of the compiler cache.
     """
     since = time.perf_counter()
-    cell, inputs, _ = _build("training", model, arguments, batch_size, device)
+    cell, inputs, _ = build("training", model, arguments, batch_size, device)
     line = CompilerCache(cache, "training_step", {"batch_size": batch_size}).compile("training_step", cell, *inputs)
     _to_host(cell(*inputs))
     return time.perf_counter() - since, line
@@ -180,7 +180,7 @@ def measure_operators(
     Raises:
         UserError: as `measure`; MindSpore's profiler recorded no operators of the host.
     """
-    cell, inputs, _ = _build(kind, model, arguments, batch_size, device)
+    cell, inputs, _ = build(kind, model, arguments, batch_size, device)
     for _ in range(1 + WARM_UP_STEPS):
         _to_host(cell(*inputs))
     with tempfile.TemporaryDirectory() as folder:
@@ -196,7 +196,7 @@ def measure_operators(
     return dict(sorted(times.items(), key=lambda item: -item[1]))
 
 
-def _build(
+def build(
     kind: str, model: str, arguments: dict[str, Any], batch_size: int, device: str | None
 ) -> tuple[nn.Cell, tuple[ms.Tensor, ...], nn.Cell]:
     """What to call, with what, and the network in it."""

@@ -15,12 +15,10 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from PIL import Image
-
 from ..errors import UserError, counted
 from .class_list import ClassList
-from .fingerprint import fingerprint
-from .read_image import image_endings, read_image
+from .labelled_files import LabelledFiles
+from .read_image import image_endings
 from .val_split import Division, ValSplit
 
 LAYOUT = "expected ROOT/train/CLASS/image.jpg and ROOT/val/CLASS/image.jpg, one folder per class"
@@ -28,7 +26,7 @@ ONE_FOLDER = "expected ROOT/CLASS/image.jpg, one folder per class, which data.va
 SPLIT_NAMES = {"train", "training", "val", "valid", "validation", "test"}
 
 
-class ImageFolder:
+class ImageFolder(LabelledFiles):
     """One split of an image folder; an image is read when it is asked for.
 
     Attributes:
@@ -65,7 +63,6 @@ class ImageFolder:
                 f"data folder {root} has no folder {split}/; {LAYOUT}; where it holds the class folders themselves, "
                 "give data.val_split, such as 0.1"
             )
-        self._folder = folder
         own_names, self.ignored = _class_folders(folder, layout)
         all_names = own_names
         if val_split is not None and {name.lower() for name in own_names} <= SPLIT_NAMES:
@@ -82,7 +79,6 @@ class ImageFolder:
                 )
         self._class_list = classes or ClassList(all_names, all_names)
         self._class_list.check_are_there(all_names, root / "train" if all_names is not own_names else folder)
-        self.classes = self._class_list.labels
         number_of = {name: self._class_list.number_of(name) for name in own_names}
         self.left_out = [name for name, number in number_of.items() if number is None]
         own_names = [name for name, number in number_of.items() if number is not None]
@@ -103,30 +99,12 @@ class ImageFolder:
             chosen, self.division = val_split.divide(images, folder)
             is_val = split == "val"
             images = {name: [file for file in files if (file in chosen) == is_val] for name, files in images.items()}
-        self._images = [file for files in images.values() for file in files]  # relative to the folder
-        self._labels = [number_of[name] for name, files in images.items() for _ in files]
-
-    def __len__(self) -> int:
-        return len(self._images)
-
-    def __getitem__(self, index: int) -> tuple[Image.Image, int]:
-        return read_image(self.path(index)), self.label(index)
-
-    def path(self, index: int) -> Path:
-        return self._folder / self.name(index)
+        labels = [number_of[name] for name, files in images.items() for _ in files]
+        super().__init__(folder, [file for of in images.values() for file in of], labels, self._class_list.labels)
 
     def name(self, index: int) -> str:
         """The file, relative to the split's folder, or to the one that is divided."""
         return self._images[index]
-
-    def label(self, index: int) -> int:
-        return self._labels[index]
-
-    def describe(self, index: int) -> str:
-        return str(self.path(index))
-
-    def fingerprint(self) -> str:
-        return fingerprint(self._images, self._labels)
 
     def describe_ignored(self) -> str | None:
         """One line that names what is left out, None where that is nothing."""

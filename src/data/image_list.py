@@ -14,14 +14,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from PIL import Image
-
 from ..errors import UserError, counted, printable, shown
 from ..files.text_lines import read_lines
 from .class_list import LONGEST_LABEL, ClassList
-from .fingerprint import fingerprint
+from .labelled_files import LabelledFiles
 from .labels import named, one_spelling
-from .read_image import read_image
 from .val_split import Division, ValSplit
 
 FILE_COLUMNS = ("file", "filename", "file_name", "filepath", "file_path", "path", "image", "image_path")
@@ -37,7 +34,7 @@ class ListedImage(NamedTuple):
     label: str
 
 
-class ImageList:
+class ImageList(LabelledFiles):
     """One split; an image is read when it is asked for.
 
     Attributes:
@@ -81,12 +78,12 @@ class ImageList:
             key = "data.train_list" if split == "train" or val_split is not None else "data.val_list"
             instead = "" if split == "train" else " (or data.val_split, which divides data.train_list)"
             raise UserError(f"data source 'list' needs {key}{instead}: a text file with {CONTENT}")
-        self._path, self._folder = Path(own), _folder_of(own, root)
+        self._path, folder = Path(own), _folder_of(own, root)
         images = read_image_list(own, root)
         all_names, source = _names(images), own
         if own is val_list and train_list is not None:
             others = read_image_list(train_list, root, check_files=False)
-            _check_apart(images, self._folder, val_list, others, _folder_of(train_list, root), train_list)
+            _check_apart(images, folder, val_list, others, _folder_of(train_list, root), train_list)
             all_names, source = _names(others), train_list
             if classes is None and (unknown := [name for name in _names(images) if name not in all_names]):
                 raise UserError(
@@ -95,7 +92,6 @@ class ImageList:
                 )
         self._class_list = classes or ClassList(all_names, all_names)
         self._class_list.check_are_there(all_names, source)
-        self.classes = self._class_list.labels
         numbers = {name: self._class_list.number_of(name) for name in _names(images)}
         self.left_out = [name for name, number in numbers.items() if number is None]
         images = [image for image in images if numbers[image.label] is not None]
@@ -108,26 +104,8 @@ class ImageList:
                 files_of.setdefault(image.label, []).append(image.file)
             chosen, self.division = val_split.divide(files_of, own)
             images = [image for image in images if (image.file in chosen) == (split == "val")]
-        self._images = [image.file for image in images]
-        self._labels = [numbers[image.label] for image in images]
-
-    def __len__(self) -> int:
-        return len(self._images)
-
-    def __getitem__(self, index: int) -> tuple[Image.Image, int]:
-        return read_image(self.path(index)), self.label(index)
-
-    def path(self, index: int) -> Path:
-        return self._folder / self._images[index]
-
-    def label(self, index: int) -> int:
-        return self._labels[index]
-
-    def describe(self, index: int) -> str:
-        return str(self.path(index))
-
-    def fingerprint(self) -> str:
-        return fingerprint(self._images, self._labels)
+        files, labels = [image.file for image in images], [numbers[image.label] for image in images]
+        super().__init__(folder, files, labels, self._class_list.labels)
 
     def describe_ignored(self) -> str | None:
         """One line that names what is left out, None where that is nothing."""

@@ -4,18 +4,12 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from PIL import Image
-
 from ..errors import UserError
-from .fingerprint import fingerprint
-from .read_image import read_image
+from .labelled_files import LabelledFiles
 
 
-class ListedImages:
-    """The images of a list, in its order; an image is read when it is asked for.
-
-    Attributes:
-        classes: class names in label order.
+class ListedImages(LabelledFiles):
+    """The images of a list, in its order.
 
     Args:
         folder: where the images are.
@@ -42,23 +36,4 @@ class ListedImages:
                 f"{folder} lacks {len(missing)} of the {len(images)} images of this split, the first is {missing[0]}; "
                 f"{archive} has them: unpack it again"
             )
-        self._folder, self._images, self._labels = folder, list(images), list(labels)
-        self.classes = list(classes)
-
-    def __len__(self) -> int:
-        return len(self._images)
-
-    def __getitem__(self, index: int) -> tuple[Image.Image, int]:
-        return read_image(self.path(index)), self.label(index)
-
-    def path(self, index: int) -> Path:
-        return self._folder / self._images[index]
-
-    def label(self, index: int) -> int:
-        return self._labels[index]
-
-    def describe(self, index: int) -> str:
-        return str(self.path(index))
-
-    def fingerprint(self) -> str:
-        return fingerprint(self._images, self._labels)
+        super().__init__(folder, images, labels, classes)

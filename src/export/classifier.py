@@ -7,6 +7,7 @@ from typing import Any
 from ..config import Config
 from ..tasks.trained_network import at_image_size, open_trained_network
 from ..terminal.progress import print_line
+from .calibration import CalibrationOptions, read_calibration
 from .exporter import Exporter, Form, check_form
 from .file_names import output_of, stem_of
 
@@ -20,6 +21,7 @@ def export_classifier(
     file_name: str | None,
     folder: Path,
     overwrite: bool = False,
+    calibration: CalibrationOptions | None = None,
 ) -> list[Path]:
     """Writes the files of a classifier, tells about each, and returns their paths.
 
@@ -32,9 +34,11 @@ def export_classifier(
         file_name: of the file; the network's name in `folder`, with the size and the form, when None.
         folder: see `file_name`.
         overwrite: replace files of other content.
+        calibration: images for int8 files; as `CalibrationOptions` says when None.
 
     Raises:
-        UserError: as `open_trained_network` and `Exporter.write` do, or a file of other content is there.
+        UserError: as `open_trained_network`, `read_calibration` and `Exporter.write` do, or a file of other content is
+            there.
     """
     trained = open_trained_network(checkpoint, config, given)
     for line in (*trained.settings, f"{trained.card.model} from {checkpoint}", *trained.changes):
@@ -52,10 +56,13 @@ def export_classifier(
     for side in sides:
         for output, form in zip(outputs[side], forms, strict=True):
             check_form(form, output)
-    exporters = {}
+    exporters, needs_images = {}, any(form.precision == "int8" for form in forms)
     for side in sides:
         sized = trained if side is None else at_image_size(trained, side)
-        exporters[side] = Exporter(sized.net, sized.card, checkpoint)
+        images = (
+            read_calibration(calibration or CalibrationOptions(), config, sized, print_line) if needs_images else None
+        )
+        exporters[side] = Exporter(sized.net, sized.card, checkpoint, images)
     jobs = [(exporters[side], *job) for side in sides for job in zip(outputs[side], forms, strict=True)]
     if not overwrite:
         for exporter, output, form in jobs:

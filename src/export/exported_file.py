@@ -25,7 +25,7 @@ LOGITS, FEATURE_MAPS = "logits", "feature maps"
 ENCRYPTION = "AES-GCM"
 KEY_SIZES = (16, 24, 32)
 
-PRECISIONS = ("float32", "float16")
+PRECISIONS = ("float32", "float16", "int8")
 LARGEST_BATCH = 65536
 
 _LARGEST_SIDECAR = 2**26  # bytes
@@ -40,7 +40,7 @@ class Sidecar:
         batch_size: the only one the file takes; None for any.
         takes_pixels: the input is uint8 (B, H, W, C) as it comes from the centre crop, and the file normalises; else it
             is normalised float32 (B, C, H, W).
-        precision: of the products inside, 'float32' or 'float16'; what goes in and comes out is the same in both.
+        precision: of the products inside, one of `PRECISIONS`; what goes in and comes out is the same in both.
         content: what comes out, `LOGITS` or `FEATURE_MAPS`.
         encryption: `ENCRYPTION` where the file can be loaded with its key only, or None.
         sha256: of the file.

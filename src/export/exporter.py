@@ -9,9 +9,9 @@ import os
 import re
 import stat
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +33,11 @@ from ..tasks.classification_scores import softmax
 from ..terminal.outcome import written_line
 from ..weights.described_network import create_network
 from ..weights.model_card import ModelCard
+from .calibration import Calibration
 from .existing_file import check_replaceable
 from .exported_file import ENCRYPTION, FEATURE_MAPS, LARGEST_BATCH, LOGITS, PRECISIONS, load_exported, sha256_of
 from .file_names import ending_of, sidecar_of
+from .int8 import Int8Scores, compare, quantize
 from .onnx_cells import build_onnx, check_onnx
 
 TOLERANCES = {
@@ -57,7 +59,8 @@ class Form:
     Attributes:
         file_format: 'MINDIR', 'ONNX' or 'AIR'.
         batch_size: the only one the file takes; None for any.
-        precision: 'float32', or 'float16' for matrix products and convolutions with their weights.
+        precision: 'float32', or 'float16' for matrix products and convolutions with their weights, or 'int8' for matrix
+            products with weights (ONNX).
         takes_pixels: the input is uint8 (B, H, W, C), normalised inside; else normalised float32 (B, C, H, W).
         stages: the file gives the maps of these stages, see `FeatureExtractor`; the logits when empty.
         key: encrypts the file (MINDIR only).
@@ -101,6 +104,13 @@ class Comparison:
     batch_sizes: tuple[int, ...]
     runtime: str
 
+    def __str__(self) -> str:
+        sizes = " and ".join(map(str, self.batch_sizes))
+        return (
+            f"largest difference from the network ({self.measure}): {self.largest_difference:.1e} at batch size "
+            f"{sizes} (allowed: {self.allowed:.0e}; {self.runtime})"
+        )
+
 
 @dataclass(frozen=True)
 class Export:
@@ -109,31 +119,24 @@ class Export:
     Attributes:
         path: the file.
         num_bytes: its size, with the weights that MindSpore stores beside it when they exceed 1 GB.
-        comparison: None for AIR, which MindSpore cannot load back.
+        comparison: with the network; None for AIR, which MindSpore cannot load back.
         weights: the folder of those weights, where there is one.
     """
 
     path: Path
     num_bytes: int
-    comparison: Comparison | None
+    comparison: Comparison | Int8Scores | None
     weights: Path | None = None
 
     def describe(self, form: Form) -> list[str]:
         """What was written as `form`, as lines for the user."""
         batch = "any batch size" if form.batch_size is None else f"batch size {form.batch_size}"
-        lines = [
+        comparison = self.comparison or "not compared with the network: MindSpore cannot load AIR files back"
+        return [
             written_line(self.path, f"{self.num_bytes / 1e6:.1f} MB, {form.precision}, {batch}"),
             *([] if self.weights is None else [written_line(self.weights, "its weights: keep it beside the file")]),
             written_line(sidecar_of(self.path), "labels, input, preprocessing"),
-        ]
-        if self.comparison is None:
-            return [*lines, "not compared with the network: MindSpore cannot load AIR files back"]
-        sizes = " and ".join(map(str, self.comparison.batch_sizes))
-        return [
-            *lines,
-            f"largest difference from the network ({self.comparison.measure}): "
-            f"{self.comparison.largest_difference:.1e} at batch size {sizes} (allowed: {self.comparison.allowed:.0e}; "
-            f"{self.comparison.runtime})",
+            str(comparison),
         ]
 
 
@@ -159,6 +162,11 @@ def check_form(form: Form, output: Path) -> None:
         raise UserError(f"batch_size: expected from 1 to {LARGEST_BATCH}, got {form.batch_size}")
     if form.precision not in PRECISIONS:
         raise UserError(f"precision: expected one of {', '.join(PRECISIONS)}, got {form.precision!r}")
+    if form.precision == "int8" and (form.file_format != "ONNX" or form.stages):
+        raise UserError(
+            f"int8 files are ONNX files of logits, got {form.file_format}{' of stages' if form.stages else ''}: add "
+            "--file_format ONNX and leave --stages out; docs/deployment.md tells what quantizes MINDIR files for Ascend"
+        )
     if form.key is not None and form.file_format != "MINDIR":
         raise UserError(f"{form.file_format} files cannot be encrypted: leave the key out, or write MINDIR")
     if form.file_format == "ONNX":
@@ -179,10 +187,18 @@ class Exporter:
         net: images (B, in_channels, H, W) -> logits (B, K), float32; put into evaluation mode.
         card: describes `net`.
         checkpoint: where the weights come from, for the sidecars.
+        calibration: images for int8 files.
     """
 
-    def __init__(self, net: nn.Cell, card: ModelCard, checkpoint: Path | None = None):
+    def __init__(
+        self,
+        net: nn.Cell,
+        card: ModelCard,
+        checkpoint: Path | None = None,
+        calibration: Calibration | None = None,
+    ):
         self.net, self.card, self.checkpoint = net.set_train(False), card, checkpoint
+        self.calibration = calibration
         self._expected: dict[tuple, list[np.ndarray]] = {}
 
     def write(self, output: str | Path, form: Form = Form()) -> Export:
@@ -202,13 +218,11 @@ class Exporter:
         try:
             with staging_folder(output) as staging:
                 file = staging / output.name
-                if form.file_format == "ONNX":
-                    self._write_onnx(file, form)
+                if form.precision == "int8":
+                    comparison = self._write_int8(file, form)
                 else:
-                    net = self._assemble(form)
-                    with native_operators(net):
-                        write_with_mindspore(net, [self._input(form)], file, form)
-                comparison = None if form.file_format == "AIR" else self._compare(file, form)
+                    self._write_network(file, form)
+                    comparison = None if form.file_format == "AIR" else self._compare(file, form)
                 num_bytes = sum(path.stat().st_size for path in staging.rglob("*") if path.is_file())
                 description = {"file": output.name, "sha256": sha256_of(file), **self._describe(form, comparison)}
                 sidecar_of(file).write_text(to_json(description), encoding="utf-8")
@@ -246,6 +260,35 @@ class Exporter:
         if form.takes_pixels:
             return Tensor(shape=[form.batch_size, *size, channels], dtype=ms.uint8)
         return Tensor(shape=[form.batch_size, channels, *size], dtype=ms.float32)
+
+    def _write_network(self, file: Path, form: Form) -> None:
+        if form.file_format == "ONNX":
+            self._write_onnx(file, form)
+            return
+        net = self._assemble(form)
+        with native_operators(net):
+            write_with_mindspore(net, [self._input(form)], file, form)
+
+    def _write_int8(self, file: Path, form: Form) -> Int8Scores:
+        if self.calibration is None:
+            raise UserError("int8 files need images for calibration")
+        with tempfile.TemporaryDirectory(dir=file.parent) as folder:
+            source, exact = Path(folder) / file.name, replace(form, precision="float32")
+            self._write_onnx(source, exact)
+            self._compare(source, exact)
+            quantize(source, file, map(self._to_input(form), self.calibration.batches(form.batch_size)))
+            scores = compare(source, file, self.calibration, form.batch_size, self._to_input(form))
+        scores.check()
+        return scores
+
+    def _to_input(self, form: Form) -> Callable[[np.ndarray], np.ndarray]:
+        """What makes the input of a file of normalised images."""
+        mean, std = (np.asarray(values, np.float32).reshape(-1, 1, 1) for values in (self.card.mean, self.card.std))
+
+        def pixels(images: np.ndarray) -> np.ndarray:
+            return np.rint((images * std + mean) * 255).astype(np.uint8).transpose(0, 2, 3, 1)
+
+        return pixels if form.takes_pixels else np.asarray
 
     def _write_onnx(self, file: Path, form: Form) -> None:
         card = self.card
@@ -296,7 +339,7 @@ class Exporter:
             self._expected[key] = [output.asnumpy() for output in outputs]
         return self._expected[key]
 
-    def _describe(self, form: Form, comparison: Comparison | None) -> dict[str, Any]:
+    def _describe(self, form: Form, comparison: Comparison | Int8Scores | None) -> dict[str, Any]:
         card, batch = self.card, form.batch_size
         if form.takes_pixels:
             layout, shape, dtype = "NHWC", [batch, *card.image_size, card.in_channels], "uint8"

@@ -20,8 +20,11 @@ from .loading import load_weights
 from .model_card import ModelCard
 from .recognition import WITHOUT_TRACE, check_variant, choose_variant, recognise
 from .resize_weights import resize_weights
-from .timm_names import by_author_names
+from .timm_names import by_author_names, to_timm
 from .torch_file import WeightFile, read_weights, write_safetensors
+
+REVERSE_NAMES = ("authors", "timm")
+"""By which the arrays of a file for PyTorch are named."""
 
 _TOLD_BY_WEIGHTS = ("num_classes", "in_channels", "image_size", "se")
 
@@ -158,14 +161,20 @@ def convert_file(
     return Conversion(net, card, file, named.file_names, old_shapes, named.absent, loading)
 
 
-def write_reference_file(checkpoint: Path, output: Path) -> str:
-    """Writes the weights of a checkpoint as .safetensors by the authors' names, bit for bit.
+def write_reference_file(checkpoint: Path, output: Path, names: str = "authors") -> str:
+    """Writes the weights of a checkpoint as .safetensors for PyTorch, bit for bit.
+
+    Args:
+        checkpoint: of a classifier.
+        output: the file.
+        names: one of `REVERSE_NAMES`; timm has TNT only.
 
     Returns:
         The variant.
 
     Raises:
-        UserError: the checkpoint cannot be read or does not say which network it holds, or `output` cannot be written.
+        UserError: the checkpoint cannot be read or does not say which network it holds, timm does not have its network,
+            or `output` cannot be written.
     """
     content = read_checkpoint(checkpoint)
     if not isinstance(content.card, ModelCard):
@@ -175,7 +184,13 @@ def write_reference_file(checkpoint: Path, output: Path) -> str:
     check_card(content.card, checkpoint)
     net = create_network(content.card)
     load_weights(net, content)
-    write_safetensors(output, reference_weights(net), {"format": "pt", "model": content.card.model})
+    weights = reference_weights(net)
+    if names == "timm":
+        try:
+            weights = to_timm(weights)
+        except UserError as error:
+            raise UserError(f"{checkpoint} holds {content.card.model}: {error}") from error
+    write_safetensors(output, weights, {"format": "pt", "model": content.card.model})
     return content.card.model
 
 

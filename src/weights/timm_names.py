@@ -9,6 +9,7 @@ project them with a bias, and do not normalise the result.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import isqrt
 
 import numpy as np
 
@@ -96,3 +97,33 @@ def from_timm(weights: Mapping[str, np.ndarray]) -> tuple[dict[str, np.ndarray],
     if words is not None and words.ndim == 4:  # 1 C 4 4
         renamed["inner_pos"] = words.reshape(*words.shape[:2], -1).swapaxes(1, 2)  # 1 M C
     return renamed, names
+
+
+def to_timm(weights: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The authors' weights of TNT by timm's names, what `timm.create_model("tnt_s_patch16_224")` takes; bit for bit.
+
+    `outer_tokens`, which nothing uses, is left out, as in timm's own files.
+
+    Raises:
+        UserError: a TNT with squeeze-and-excitation or with plain blocks, or another network; timm does not have them.
+    """
+    blocks = {name.split(".")[1] for name in weights if name.startswith("blocks.")}
+    if not weights.keys() >= {"inner_pos", "outer_pos", "patch_embed.proj.weight"}:
+        raise UserError("timm has TNT only; leave --names out, which writes the authors' names")
+    if any(".se_layer." in name for name in weights) or any(
+        f"blocks.{block}.inner_norm1.weight" not in weights for block in blocks
+    ):
+        raise UserError(
+            "timm has no TNT with squeeze-and-excitation or with blocks that lack the inner transformer; leave --names "
+            "out, which writes the authors' names"
+        )
+    parts = {ours: theirs for theirs, ours in _PARTS.items()}
+    named = {
+        ".".join(parts.get(part, part) for part in name.split(".")): array
+        for name, array in weights.items()
+        if name != "outer_tokens"
+    }
+    words = named["pixel_pos"]  # 1 M C
+    side = isqrt(words.shape[1])
+    named["pixel_pos"] = np.ascontiguousarray(words.swapaxes(1, 2)).reshape(1, words.shape[2], side, side)
+    return named

@@ -194,7 +194,10 @@ def test_command_refuses_in_one_line_and_leaves_nothing(tmp_path, capfd):
         (["--checkpoint", "a.ckpt", "--batch_size", "100000"], "batch_size is 100000: expected from 1 to 65536"),
         (["--checkpoint", "a.ckpt", "--batch_size", "two"], "batch_size: expected int or null, got two"),
         (["--checkpoint", "a.ckpt", "--device", "GPU"], "device GPU is not available"),
-        (["--checkpoint", "a.ckpt", "--precision", "half"], "precision: expected one of float32, float16, got 'half'"),
+        (
+            ["--checkpoint", "a.ckpt", "--precision", "half"],
+            "precision: expected one of float32, float16, int8, got 'half'",
+        ),
         (["--checkpoint", "a.ckpt", "--image_size", "40"], "TNT takes sides that are positive multiples of 16"),
         (["--checkpoint", "a.ckpt", "--stages", "1"], "stages: expected rising indices from 0 to 0, got [1]"),
         (["--checkpoint", "a.ckpt", "--encrypt_key_file", "file"], "expected 16, 24 or 32 bytes, got 0"),

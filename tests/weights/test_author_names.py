@@ -25,6 +25,7 @@ from src.weights.checkpoint import read_checkpoint, save_checkpoint
 from src.weights.conversion import convert_file
 from src.weights.described_network import create_network
 from src.weights.model_card import ModelCard
+from src.weights.timm_names import to_timm
 from src.weights.torch_file import write_safetensors
 from tests.parity import Case, load_case
 from tests.reference.fill import fill_parameter
@@ -80,34 +81,6 @@ def same_bits(first: dict[str, np.ndarray], second: dict[str, np.ndarray]) -> bo
     return first.keys() == second.keys() and all(
         first[n].dtype == second[n].dtype and first[n].tobytes() == second[n].tobytes() for n in first
     )
-
-
-def to_timm(weights: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """As timm's TNT has them: other names, the words' table (1, C, h, w), no outer_tokens."""
-    words = weights["inner_pos"]
-    side = round(words.shape[1] ** 0.5)
-    changed = {**weights, "inner_pos": words.transpose(0, 2, 1).reshape(1, -1, side, side)}
-    del changed["outer_tokens"]
-    renamed = {}
-    for name, array in changed.items():
-        for ours, theirs in (
-            ("outer_pos", "patch_pos"),
-            ("inner_pos", "pixel_pos"),
-            ("patch_embed", "pixel_embed"),
-            ("proj_norm1", "norm1_proj"),
-            ("proj_norm2", "norm2_proj"),
-            ("inner_norm1", "norm_in"),
-            ("inner_attn", "attn_in"),
-            ("inner_norm2", "norm_mlp_in"),
-            ("inner_mlp", "mlp_in"),
-            ("outer_norm1", "norm_out"),
-            ("outer_attn", "attn_out"),
-            ("outer_norm2", "norm_mlp"),
-            ("outer_mlp", "mlp"),
-        ):
-            name = name.replace(ours, theirs)
-        renamed[name] = np.ascontiguousarray(array)
-    return renamed
 
 
 # --- to the authors' logits, and back ---
@@ -185,6 +158,28 @@ def test_timm_names_give_the_authors_logits(tmp_path, capsys):
     net = open_trained_network(Path("a.ckpt"), Config()).net
     ms.set_context(mode=ms.PYNATIVE_MODE)
     np.testing.assert_allclose(net(case.images()).asnumpy(), case.arrays["logits"], rtol=0, atol=1e-4)
+
+
+def test_back_to_timm_without_a_changed_bit(tmp_path):
+    weights = weights_of(load_case(TNT))
+    weights["outer_tokens"] = np.zeros_like(weights["outer_tokens"])
+    run("--input", write_zip(tmp_path / "a.pth", weights), "--output", "a.ckpt", *options_of(TNT))
+    run("--reverse", "--names", "timm", "--input", "a.ckpt", "--output", "a.safetensors")
+    written = safetensors.numpy.load_file("a.safetensors")
+    assert same_bits(written, to_timm(weights)) and "outer_tokens" not in written
+    run("--input", "a.safetensors", "--output", "b.ckpt", *options_of(TNT))
+    assert same_bits(read_checkpoint("a.ckpt").weights, read_checkpoint("b.ckpt").weights)
+
+
+@pytest.mark.parametrize(
+    ("case", "reason"),
+    [("tiny_tnt_se", "no TNT with squeeze-and-excitation"), (PYRAMID, "timm has TNT only")],
+)
+def test_what_timm_does_not_have(case, reason, tmp_path, capfd):
+    path = write_zip(tmp_path / "a.pth", weights_of(load_case(case)))
+    run("--input", path, "--output", "a.ckpt", *options_of(case))
+    error = refused(capfd, "--reverse", "--names", "timm", "--input", "a.ckpt", "--output", "a.safetensors")
+    assert reason in error and not Path("a.safetensors").exists()
 
 
 def test_timm_names_without_a_command_line():
@@ -444,6 +439,7 @@ def test_other_arguments_that_cannot_be_used(tmp_path, capfd):
         ([*given[:4], "--structure", "{depth: 3}"], "expected with the name of a variant"),
         (["--reverse", *given[:4]], "expected a name that ends in .safetensors"),
         (["--reverse", *given], "--model has no meaning with --reverse"),
+        ([*given, "--names", "timm"], "--names has no meaning without --reverse"),
         (["--reverse", "--input", path, "--output", "a.safetensors"], "is not a readable MindSpore checkpoint"),
     ):
         assert message in refused(capfd, *options), options

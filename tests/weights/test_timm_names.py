@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from src.errors import UserError
-from src.weights.timm_names import from_timm, is_timm
+from src.weights.timm_names import from_timm, is_timm, to_timm
 
 # timm's name, the authors' name: outside of blocks, and behind "blocks.N."
 OUTSIDE = [
@@ -36,6 +36,7 @@ INSIDE = [
     ("norm_mlp.weight", "outer_norm2.weight"),
     ("mlp.fc2.bias", "outer_mlp.fc2.bias"),
 ]
+TOP = ["inner_pos", "outer_pos", "patch_embed.proj.weight"]
 ALL = OUTSIDE + [(f"blocks.11.{theirs}", f"blocks.11.{ours}") for theirs, ours in INSIDE]
 
 
@@ -55,6 +56,29 @@ def test_word_table():
     renamed, _ = from_timm({"pixel_pos": table})
     assert renamed["inner_pos"].shape == (1, 16, 3)
     np.testing.assert_array_equal(renamed["inner_pos"][0, 9], table[0, :, 2, 1])
+
+
+def test_and_back():
+    ours = {name: np.array([number]) for number, (_, name) in enumerate(ALL)}
+    ours |= {"inner_pos": np.arange(48).reshape(1, 16, 3), "outer_tokens": np.zeros(3)}
+    written = to_timm(ours)
+    assert list(written) == [theirs for theirs, _ in ALL]
+    assert all(written[theirs] is ours[name] for theirs, name in ALL if name != "inner_pos")
+    np.testing.assert_array_equal(written["pixel_pos"][0, :, 2, 1], ours["inner_pos"][0, 9])
+
+
+@pytest.mark.parametrize(
+    ("names", "reason"),
+    [
+        (["cls_token", "pos_embed"], "timm has TNT only"),
+        (["inner_pos", "outer_pos", "patch_embed.common_conv.0.weight"], "timm has TNT only"),
+        ([*TOP, "blocks.0.inner_norm1.weight", "blocks.0.se_layer.fc.0.weight"], "squeeze-and-excitation"),
+        ([*TOP, "blocks.0.outer_norm1.weight"], "lack the inner transformer"),
+    ],
+)
+def test_what_timm_does_not_have(names, reason):
+    with pytest.raises(UserError, match=reason):
+        to_timm({name: np.zeros(1) for name in names})
 
 
 def test_legacy_network_is_refused_with_the_reason():
