@@ -21,7 +21,6 @@ Only figures from an otherwise idle machine mean anything. Linux only (resident 
 """
 
 import argparse
-import os
 import statistics
 import sys
 import tempfile
@@ -37,6 +36,7 @@ from src.terminal.command import run_command  # first: it quiets MindSpore's log
 
 import numpy as np  # isort: skip
 
+from benchmarks.timed.machine import machine
 from benchmarks.timed.process import ROOT, Round, TimedProcess
 from src.config import Config
 from src.devices.versions import describe_environment
@@ -44,6 +44,7 @@ from src.errors import UserError
 from src.files.json_file import write_json
 from src.files.output_file import check_output_file
 from src.models import get_variant
+from src.terminal.script_parser import ScriptParser, whole_number
 from src.terminal.text_table import Table, terminal_width
 
 OURS, EAGER, COMPILED, ONNX = "MindSpore", "PyTorch", "torch.compile", "ONNX Runtime"
@@ -164,13 +165,6 @@ def table_of(results: dict[tuple[str, str], dict[str, Runtime]]) -> Table:
     return Table("Side by side with PyTorch", header, rows)
 
 
-def machine() -> str:
-    """The machine's processor, its cores, and how busy it is."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    name = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown CPU")
-    return f"{name}, {len(os.sched_getaffinity(0))} cores, load before the start {os.getloadavg()[0]:.2f}"
-
-
 def _peer_of(model: str, peers: Sequence[Path]) -> Path | None:
     """The clone with the authors' code of a network; None for what timm has."""
     if model.startswith("tnt"):
@@ -186,7 +180,7 @@ def _peer_of(model: str, peers: Sequence[Path]) -> Path | None:
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = ScriptParser(
         prog="against_pytorch.py", description="Times networks side by side with PyTorch, on one machine in one run."
     )
     parser.add_argument("models", metavar="NETWORK", nargs="+", help="variants, such as tnt_s_patch16_224")
@@ -194,18 +188,16 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--peer", type=Path, nargs="+", default=[], metavar="DIR", help="clones of the authors' code")
     parser.add_argument("--python", type=Path, default=PYTHON, help="interpreter with PyTorch (.venv-benchmark's)")
     parser.add_argument("--no_compile", action="store_true", help="leave torch.compile out")
-    parser.add_argument("--batch_size", type=int, default=8, help="images a step (default 8)")
-    parser.add_argument("--rounds", type=int, default=5, help="turns of each runtime (default 5)")
-    parser.add_argument("--steps", type=int, default=5, help="timed steps of a turn (default 5)")
+    number = {"type": whole_number(1, 10_000), "metavar": "N"}
+    parser.add_argument("--batch_size", default=8, help="images a step (default 8)", **number)
+    parser.add_argument("--rounds", default=5, help="turns of each runtime (default 5)", **number)
+    parser.add_argument("--steps", default=5, help="timed steps of a turn (default 5)", **number)
     parser.add_argument("--json", metavar="FILE", help="write everything there")
     return parser.parse_args(argv)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     options = _parse(argv)
-    for name in ("batch_size", "rounds", "steps"):
-        if getattr(options, name) < 1:
-            raise UserError(f"--{name}: expected at least 1, got {getattr(options, name)}")
     peers = {}
     for model in options.models:
         get_variant(model)

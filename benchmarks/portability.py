@@ -17,10 +17,9 @@ from src.terminal.command import run_command  # first: it quiets MindSpore's log
 
 import mindspore as ms  # isort: skip
 
+from benchmarks.written_table import WrittenTable
 from src.config import Config, load_config
 from src.devices.device import set_up_device
-from src.errors import UserError
-from src.files.output_file import check_output_file
 from src.portability.audit import audit_graphs, check_targets, inference_operators, training_operators
 from src.portability.docstrings import PLATFORMS
 from src.tasks import create_task
@@ -46,8 +45,6 @@ DETECTORS = {
 SEVERAL_DEVICES = ("AllGather", "AllReduce", "Broadcast")
 """Not in the graphs above, which are those of one device: src/devices/ranks.py and src/optim/optimizer.py call them."""
 
-BEGIN, END = "<!-- written by benchmarks/portability.py -->", "<!-- end of what is written -->"
-
 
 def full_recipe(config: Config) -> Config:
     """`config` with dropout, mixing, clipping, moving average, half precision and accumulation; changed in place."""
@@ -71,13 +68,10 @@ def detector_graphs(demo: str, name: str) -> dict[str, Counter[str]]:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="benchmarks/portability.py", description=__doc__.partition("\n")[0])
     parser.add_argument("--target", nargs="+", default=PLATFORMS, help="of Ascend, GPU, CPU; all when left out")
-    parser.add_argument("--markdown", metavar="FILE", type=Path, help=f"replaces what stands between {BEGIN} and {END}")
+    parser.add_argument("--markdown", metavar="FILE", type=Path, help="document whose tables of it are replaced")
     options = parser.parse_args()
     targets = check_targets(options.target)
-    if options.markdown is not None:
-        check_output_file(options.markdown, ".md")
-        if not options.markdown.is_file() or BEGIN not in options.markdown.read_text(encoding="utf-8"):
-            raise UserError(f"--markdown {options.markdown}: expected a file with the lines {BEGIN} and {END}")
+    place = None if options.markdown is None else WrittenTable(options.markdown, "portability.py")
     set_up_device("CPU", seed=0, uses_convolution=True)
     graphs = {}
     for family, (name, changes) in NETWORKS.items():
@@ -100,12 +94,9 @@ def main() -> None:
     summaries = "\n".join(f"- {kind.subject}, {kind.summary()}" for kind in kinds)
     several = audit_graphs("Several devices, in addition", {"training": SEVERAL_DEVICES}, targets)
     print(result.to_text(), detectors.to_text(), summaries, several.to_text(), sep="\n\n")
-    if options.markdown is not None:
-        before, _, rest = options.markdown.read_text(encoding="utf-8").partition(BEGIN)
-        after = rest.partition(END)[2]
+    if place is not None:
         parts = [result.to_markdown(), detectors.to_markdown(), summaries, several.to_markdown()]
-        tables = "\n\n".join([f"MindSpore {ms.__version__}.", *parts])
-        options.markdown.write_text(f"{before}{BEGIN}\n\n{tables}\n\n{END}{after}", encoding="utf-8")
+        place.write("\n\n".join([f"MindSpore {ms.__version__}.", *parts]))
     for part in (result, detectors):
         part.check()
 

@@ -17,19 +17,17 @@ import mindspore as ms  # isort: skip
 import numpy as np
 from mindspore import Tensor, nn
 
+from benchmarks.written_table import WrittenTable
 from src.devices.device import set_up_device
 from src.errors import UserError, nearest
 from src.export.exporter import Exporter, Form
 from src.export.file_names import ending_of
-from src.files.output_file import check_output_file
-from src.files.whole_file import write_whole
 from src.models import get_variant, list_models
 from src.terminal.text_table import Table
 from src.weights.described_network import create_network
 from src.weights.model_card import ModelCard
 
 FORMS = (Form(), Form(precision="float16"), Form("ONNX"), Form("ONNX", precision="float16"))
-BEGIN, END = "<!-- written by benchmarks/verified_exports.py -->", "<!-- end of what is written -->"
 
 
 def fill(net: nn.Cell) -> nn.Cell:
@@ -53,16 +51,13 @@ def _is_factor(name: str) -> bool:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="verified_exports.py", description=__doc__.partition(":")[0])
     parser.add_argument("models", nargs="*", metavar="NAME", help="variants; all when left out")
-    parser.add_argument("--markdown", metavar="FILE", type=Path, help=f"replaces what stands between {BEGIN} and {END}")
+    parser.add_argument("--markdown", metavar="FILE", type=Path, help="document whose table of this script is replaced")
     options = parser.parse_args()
     names = options.models or list_models()
     for name in names:
         if name not in list_models():
             raise UserError(f"unknown variant {name!r}; {nearest(name, list_models())}")
-    if options.markdown is not None:
-        check_output_file(options.markdown, ".md")
-        if BEGIN not in options.markdown.read_text(encoding="utf-8"):
-            raise UserError(f"--markdown {options.markdown}: expected a file with the lines {BEGIN} and {END}")
+    place = None if options.markdown is None else WrittenTable(options.markdown, "verified_exports.py")
     set_up_device("CPU", seed=0, uses_convolution=True)
     header = ["variant", *(f"{form.file_format} {form.precision}" for form in FORMS)]
     rows = []
@@ -87,10 +82,8 @@ def main() -> None:
         rows.append([name, *cells])
         print(" | ".join(rows[-1]), flush=True)
     table = Table(f"Largest difference from the network, MindSpore {ms.__version__}, CPU", header, rows)
-    if options.markdown is not None:
-        before, _, rest = options.markdown.read_text(encoding="utf-8").partition(BEGIN)
-        after = rest.partition(END)[2]
-        write_whole(options.markdown, f"{before}{BEGIN}\n\n{table.markdown()}\n\n{END}{after}")
+    if place is not None:
+        place.write(table.markdown())
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from .check import Check, Measurement, Part, largest_difference
 
 TINY = ("tiny_tnt", "tiny_tnt_se", "tiny_pyramid_tnt", "tiny_t2t_performer", "tiny_t2t_transformer")
 PUBLISHED = ("tnt_s_patch16_224", "pyramid_tnt_s_256", "t2t_vit_14", "t2t_vit_t_14")
-SHORT_PRODUCTS = 30
+TIMES_OF_SHORT_PRODUCTS = 30
 """How much further float32 may be off where a device's products are of TF32 or HF32."""
 
 HALF_BOUND = 3e-2
@@ -42,9 +42,9 @@ def _judge(rows: Iterator[Row] | list[Row]) -> Measurement:
     rows = list(rows)
     worst = max(rows, key=lambda row: row.difference / row.bound if row.bound else np.inf * (row.difference > 0))
     note = "" if worst.holds else worst.name
-    if not worst.holds and current_device() != "CPU" and worst.difference <= SHORT_PRODUCTS * worst.bound:
+    if not worst.holds and current_device() != "CPU" and worst.difference <= TIMES_OF_SHORT_PRODUCTS * worst.bound:
         note = f"{note}: as products of TF32 or HF32 give"
-        return Measurement(float(worst.difference), float(SHORT_PRODUCTS * worst.bound), note)
+        return Measurement(float(worst.difference), float(TIMES_OF_SHORT_PRODUCTS * worst.bound), note)
     return Measurement(float(worst.difference), float(worst.bound), note)
 
 

@@ -14,7 +14,8 @@ from typing import Any
 
 from src.errors import UserError
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+FOLDER = Path(__file__).resolve().parent
+ROOT = FOLDER.parent.parent
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class TimedProcess:
 
     Attributes:
         facts: what it says about itself.
+        pid: its number.
 
     Args:
         name: of the module in this folder that it runs.
@@ -51,7 +53,7 @@ class TimedProcess:
         self._name = name
         self._errors = tempfile.TemporaryFile()
         self._process = subprocess.Popen(
-            [str(python or sys.executable), str(Path(__file__).with_name(f"{name}.py")), json.dumps(dict(task))],
+            [str(python or sys.executable), str(FOLDER / f"{name}.py"), json.dumps(dict(task))],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
@@ -59,6 +61,7 @@ class TimedProcess:
             # Python's own view of the environment: importing MindSpore sets OMP_NUM_THREADS behind its back
             env={**os.environ, "PYTHONPATH": str(ROOT)},
         )
+        self.pid = self._process.pid
         self.facts: dict[str, Any] = self._answer()
 
     def run(self, steps: int) -> Round:

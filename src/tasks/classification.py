@@ -99,7 +99,7 @@ class Classification:
     def open_for_training(self, resumed: Checkpoint | None) -> list[str]:
         train_set, val_set = open_split(self.config, "train"), open_split(self.config, "val")
         self._division = division_of(train_set)
-        lines = [line for line in {describe_ignored(data): 0 for data in (train_set, val_set)} if line]
+        lines = [line for line in dict.fromkeys(map(describe_ignored, (train_set, val_set))) if line]
         self.card = create_card(self.config, train_set.classes)
         if resumed is not None:
             _check_same_task(resumed, self.card)

@@ -18,11 +18,9 @@ def _replace(error: UnicodeError) -> tuple[str, int]:
     return "".join(plain), error.end
 
 
-codecs.register_error(_NAME, _replace)
-
-
 def print_any_text() -> None:
     """Nothing that is printed from now on fails for its letters."""
+    codecs.register_error(_NAME, _replace)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors=_NAME)

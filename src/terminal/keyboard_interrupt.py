@@ -12,9 +12,7 @@ import threading
 _WAKE = signal.SIGURG
 """Interrupts what the main thread waits for. Nobody else uses it, and where nobody handles it, it does nothing."""
 
-
 RETRY_SECONDS = 0.5
-
 
 _state: dict[str, int | bool | None] = {"insists": False, "asked_by": None}
 
