@@ -30,6 +30,9 @@ class ScoreKind(NamedTuple):
     is_told: bool = True
 
     def show(self, value: float) -> str:
+        """The number with its title; a dash where a share is below 0, which stands for nothing to be judged."""
+        if self.unit == "%" and value < 0:
+            return f"{self.title} -"
         return f"{self.title} {value:.2f} %" if self.unit == "%" else f"{self.title} {value:.4f}"
 
 

@@ -1,0 +1,289 @@
+// Operators that MindSpore's CPU backend computes several times slower than memory and arithmetic allow: GELU, layer
+// normalisation, sums over rows. src/layers/cpu_kernels/library.py compiles this file; MindSpore calls the functions at
+// its end through ops.Custom(..., "aot").
+//
+// Work is cut into pieces whose number depends on the size alone, and partial sums are added in the order of the
+// pieces: results are the same to the bit on any number of threads. Nothing here assumes that values are finite:
+// infinities and NaN come out where they must, because a loss scale is judged by them.
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <condition_variable>
+#include <cstdint>
+#include <cstring>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+namespace {
+
+constexpr int64_t kLargestPieces = 16;
+constexpr int64_t kSmallestPiece = 1 << 14;  // elements: less is not worth another thread
+constexpr int kLanes = 16;                   // partial sums of a row, so that compilers can use vectors
+
+// Threads that sleep while there is nothing to do: spinning ones would take cores from MindSpore's own.
+class Pool {
+ public:
+  using Piece = void (*)(const void* work, int64_t number);
+
+  void Run(const void* work, Piece piece, int64_t count) {
+    std::unique_lock<std::mutex> own(busy_, std::try_to_lock);
+    if (count < 2 || threads_ < 2 || !own.owns_lock()) {
+      for (int64_t i = 0; i < count; ++i) piece(work, i);
+      return;
+    }
+    Start();
+    {
+      std::lock_guard<std::mutex> lock(mutex_);
+      work_ = work, piece_ = piece, count_ = count;
+      next_.store(0);
+      working_ = static_cast<int>(workers_.size());
+      ++round_;
+    }
+    wake_.notify_all();
+    Work(work, piece, count);
+    std::unique_lock<std::mutex> lock(mutex_);
+    done_.wait(lock, [this] { return working_ == 0; });
+  }
+
+  void SetThreads(int threads) {
+    std::lock_guard<std::mutex> own(busy_);
+    if (workers_.empty()) threads_ = threads;
+  }
+
+ private:
+  void Start() {
+    while (static_cast<int>(workers_.size()) < threads_ - 1) {
+      workers_.emplace_back([this] { Serve(); });
+      workers_.back().detach();  // they end with the process
+    }
+  }
+
+  void Serve() {
+    uint64_t seen = 0;
+    for (;;) {
+      const void* work;
+      Piece piece;
+      int64_t count;
+      {
+        std::unique_lock<std::mutex> lock(mutex_);
+        wake_.wait(lock, [&] { return round_ != seen; });
+        seen = round_;
+        work = work_, piece = piece_, count = count_;
+      }
+      Work(work, piece, count);
+      std::lock_guard<std::mutex> lock(mutex_);
+      if (--working_ == 0) done_.notify_one();
+    }
+  }
+
+  void Work(const void* work, Piece piece, int64_t count) {
+    for (int64_t i = next_.fetch_add(1); i < count; i = next_.fetch_add(1)) piece(work, i);
+  }
+
+  std::mutex busy_, mutex_;
+  std::condition_variable wake_, done_;
+  std::vector<std::thread> workers_;
+  std::atomic<int64_t> next_{0};
+  const void* work_ = nullptr;
+  Piece piece_ = nullptr;
+  int64_t count_ = 0;
+  int working_ = 0, threads_ = 1;
+  uint64_t round_ = 0;
+};
+
+Pool& ThePool() {
+  static Pool* pool = new Pool;  // never destroyed: its threads outlive static objects
+  return *pool;
+}
+
+int64_t PiecesOf(int64_t rows, int64_t width) {
+  return std::max<int64_t>(1, std::min({kLargestPieces, rows, rows * width / kSmallestPiece}));
+}
+
+// Calls work(piece, first row, row after the last) for every piece.
+template <typename F>
+void ForRows(int64_t rows, int64_t pieces, const F& work) {
+  struct Job {
+    const F& work;
+    int64_t rows, pieces;
+  } job{work, rows, pieces};
+  ThePool().Run(
+      &job,
+      [](const void* given, int64_t i) {
+        const Job& job = *static_cast<const Job*>(given);
+        job.work(i, job.rows * i / job.pieces, job.rows * (i + 1) / job.pieces);
+      },
+      pieces);
+}
+
+// exp(x) to 2 units in the last place; 0 below -87.
+inline float Exp(float x) {
+  const float bounded = std::min(std::max(x, -87.0f), 88.0f);
+  const float n = std::nearbyint(bounded * 1.44269504f);
+  float r = bounded - n * 0.693359375f;
+  r = r - n * -2.12194440e-4f;
+  float p = 1.0f / 720.0f;
+  p = p * r + 1.0f / 120.0f;
+  p = p * r + 1.0f / 24.0f;
+  p = p * r + 1.0f / 6.0f;
+  p = p * r + 0.5f;
+  p = p * r + 1.0f;
+  p = p * r + 1.0f;
+  const int32_t bits = (static_cast<int32_t>(n) + 127) << 23;
+  float power;
+  std::memcpy(&power, &bits, sizeof(power));
+  return p * power;
+}
+
+// Phi(x), the normal distribution's share below x, and exp(-x^2 / 2). The share above |x| is half the exponential times
+// a polynomial in t = 1 / (1 + 0.39 |x| / sqrt 2), fitted to erfc(z) exp(z^2) with an error of 8e-9 of erfc.
+inline void NormalShare(float x, float* share, float* exponential) {
+  const float z = std::fabs(x) * 0.70710678f;
+  const float t = 1.0f / (1.0f + 0.39f * z);
+  float p = -0.22753782f;
+  p = p * t + 0.88666722f;
+  p = p * t - 0.63540495f;
+  p = p * t + 0.64956320f;
+  p = p * t + 0.09138688f;
+  p = p * t + 0.23532547f;
+  *exponential = Exp(-0.5f * x * x);
+  const float above = 0.5f * p * t * *exponential;
+  *share = x < 0.0f ? above : 1.0f - above;
+}
+
+void Gelu(const float* x, float* y, int64_t size) {
+  ForRows(size, PiecesOf(size, 1), [=](int64_t, int64_t first, int64_t last) {
+    for (int64_t i = first; i < last; ++i) {
+      float share, exponential;
+      NormalShare(x[i], &share, &exponential);
+      y[i] = x[i] * share;
+    }
+  });
+}
+
+void GeluGrad(const float* x, const float* dy, float* dx, int64_t size) {
+  ForRows(size, PiecesOf(size, 1), [=](int64_t, int64_t first, int64_t last) {
+    for (int64_t i = first; i < last; ++i) {
+      float share, exponential;
+      NormalShare(x[i], &share, &exponential);
+      dx[i] = dy[i] * (share + x[i] * exponential * 0.39894228f);
+    }
+  });
+}
+
+template <typename F>
+inline float SumOf(int64_t width, const F& value) {
+  float lanes[kLanes] = {};
+  int64_t j = 0;
+  for (; j + kLanes <= width; j += kLanes)
+    for (int k = 0; k < kLanes; ++k) lanes[k] += value(j + k);
+  float sum = 0.0f;
+  for (; j < width; ++j) sum += value(j);
+  for (int k = 0; k < kLanes; ++k) sum += lanes[k];
+  return sum;
+}
+
+void LayerNorm(const float* x, const float* gamma, const float* beta, float* y, float* mean, float* scale, int64_t rows,
+               int64_t width, float epsilon) {
+  ForRows(rows, PiecesOf(rows, width), [=](int64_t, int64_t first, int64_t last) {
+    for (int64_t i = first; i < last; ++i) {
+      const float* row = x + i * width;
+      float* out = y + i * width;
+      const float m = SumOf(width, [=](int64_t j) { return row[j]; }) / width;
+      const float variance = SumOf(width, [=](int64_t j) { return (row[j] - m) * (row[j] - m); }) / width;
+      const float s = 1.0f / std::sqrt(variance + epsilon);
+      for (int64_t j = 0; j < width; ++j) out[j] = (row[j] - m) * s * gamma[j] + beta[j];
+      mean[i] = m;
+      scale[i] = s;
+    }
+  });
+}
+
+// Adds the pieces' partial sums in their order.
+void AddPieces(const std::vector<float>& parts, int64_t pieces, int64_t width, float* sums) {
+  std::copy(parts.begin(), parts.begin() + width, sums);
+  for (int64_t p = 1; p < pieces; ++p)
+    for (int64_t j = 0; j < width; ++j) sums[j] += parts[p * width + j];
+}
+
+void LayerNormGrad(const float* x, const float* gamma, const float* mean, const float* scale, const float* dy, float* dx,
+                   float* dgamma, float* dbeta, int64_t rows, int64_t width) {
+  const int64_t pieces = PiecesOf(rows, width);
+  std::vector<float> gammas(pieces * width), betas(pieces * width);
+  float *all_gammas = gammas.data(), *all_betas = betas.data();
+  ForRows(rows, pieces, [=](int64_t piece, int64_t first, int64_t last) {
+    float* own_gamma = all_gammas + piece * width;
+    float* own_beta = all_betas + piece * width;
+    for (int64_t i = first; i < last; ++i) {
+      const float *row = x + i * width, *given = dy + i * width;
+      float* out = dx + i * width;
+      const float m = mean[i], s = scale[i];
+      const float mean_g = SumOf(width, [=](int64_t j) { return given[j] * gamma[j]; }) / width;
+      const float mean_gn =
+          SumOf(width, [=](int64_t j) { return given[j] * gamma[j] * ((row[j] - m) * s); }) / width;
+      for (int64_t j = 0; j < width; ++j) {
+        const float normalized = (row[j] - m) * s;
+        out[j] = s * (given[j] * gamma[j] - mean_g - normalized * mean_gn);
+        own_gamma[j] += given[j] * normalized;
+        own_beta[j] += given[j];
+      }
+    }
+  });
+  AddPieces(gammas, pieces, width, dgamma);
+  AddPieces(betas, pieces, width, dbeta);
+}
+
+void SumRows(const float* x, float* sums, int64_t rows, int64_t width) {
+  const int64_t pieces = PiecesOf(rows, width);
+  std::vector<float> parts(pieces * width);
+  float* all = parts.data();
+  ForRows(rows, pieces, [=](int64_t piece, int64_t first, int64_t last) {
+    float* own = all + piece * width;
+    for (int64_t i = first; i < last; ++i)
+      for (int64_t j = 0; j < width; ++j) own[j] += x[i * width + j];
+  });
+  AddPieces(parts, pieces, width, sums);
+}
+
+int64_t SizeOf(const int64_t* shape, int ndim) {
+  int64_t size = 1;
+  for (int i = 0; i < ndim; ++i) size *= shape[i];
+  return size;
+}
+
+float* At(void** params, int i) { return static_cast<float*>(params[i]); }
+
+}  // namespace
+
+// MindSpore's interface: inputs, then outputs; 0 means done. All arrays are float32, rows (R, width).
+
+extern "C" void set_threads(int threads) { ThePool().SetThreads(threads); }
+
+extern "C" int gelu(int, void** params, int* ndims, int64_t** shapes, const char**, void*, void*) {
+  Gelu(At(params, 0), At(params, 1), SizeOf(shapes[0], ndims[0]));
+  return 0;
+}
+
+extern "C" int gelu_grad(int, void** params, int* ndims, int64_t** shapes, const char**, void*, void*) {
+  GeluGrad(At(params, 0), At(params, 1), At(params, 2), SizeOf(shapes[0], ndims[0]));
+  return 0;
+}
+
+extern "C" int layer_norm(int, void** params, int*, int64_t** shapes, const char**, void*, void*) {
+  LayerNorm(At(params, 0), At(params, 1), At(params, 2), At(params, 3), At(params, 4), At(params, 5), shapes[0][0],
+            shapes[0][1], 1e-5f);
+  return 0;
+}
+
+extern "C" int layer_norm_grad(int, void** params, int*, int64_t** shapes, const char**, void*, void*) {
+  LayerNormGrad(At(params, 0), At(params, 1), At(params, 2), At(params, 3), At(params, 4), At(params, 5), At(params, 6),
+                At(params, 7), shapes[0][0], shapes[0][1]);
+  return 0;
+}
+
+extern "C" int sum_rows(int, void** params, int*, int64_t** shapes, const char**, void*, void*) {
+  SumRows(At(params, 0), At(params, 1), shapes[0][0], shapes[0][1]);
+  return 0;
+}
