@@ -26,6 +26,7 @@ from ..devices.versions import source_digest
 from ..errors import UserError
 from ..files.file_lock import file_lock
 from ..files.whole_file import write_whole
+from ..layers.cpu_kernels import kernel_library
 
 _SEAL = "seal.json"
 _NO_START_SCRIPT = (OSError, SyntaxError, ImportError)
@@ -103,6 +104,7 @@ class CompilerCache:
         parts = (
             {"mindspore": ms.__version__, "python": platform.python_version(), "sources": source_digest()},
             {"device": ms.get_context("device_target"), "ranks": [self.ranks.rank, self.ranks.count]},
+            {"cpu_kernels": kernel_library().path if ms.get_context("device_target") == "CPU" else None},
             self.settings,
             [self.graph, cell.training],
             parameters,

@@ -6,6 +6,7 @@ from pathlib import Path
 import mindspore as ms
 
 from ..errors import UserError
+from ..layers.cpu_kernels import kernel_library
 
 DEVICES = ("Ascend", "GPU", "CPU")
 
@@ -37,6 +38,8 @@ def set_up_device(device: str | None = None, seed: int | None = None, uses_convo
         # with AVX-512, oneDNN 3.10 in MindSpore 2.10 falls back to its reference convolution, 20 to 120 times slower
         os.environ["ONEDNN_MAX_CPU_ISA"] = "AVX2"
         lines.append("set ONEDNN_MAX_CPU_ISA=AVX2: convolutions are 20 to 120 times faster on this CPU")
+    if device == "CPU" and (line := kernel_library().shortcoming()):
+        lines.append(line)
     ms.set_context(mode=ms.GRAPH_MODE)
     if current_device() != device:  # MindSpore refuses any choice, even the same, once an operator has run
         ms.set_device(device)

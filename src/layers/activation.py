@@ -2,12 +2,15 @@
 
 import math
 
+from mindspore import dtype as mstype
 from mindspore import nn, ops
 
+from .cpu_kernels import kernel, shape_of_first
+from .cpu_operators import HasCpuOperators, is_static
 from .custom_gradient import CustomGradient
 
 
-class GELU(nn.Cell):
+class GELU(HasCpuOperators):
     """x * Phi(x), with the Gauss error function and not its tanh approximation; any shape.
 
     Source: Hendrycks and Gimpel, Gaussian Error Linear Units, 2016.
@@ -17,10 +20,15 @@ class GELU(nn.Cell):
         super().__init__()
         self.share = GaussianShare()
         self.value_and_share = ValueAndShare()
+        self.by_kernel = GeluByKernel() if self.uses_kernels else None
         self.has_custom_gradient = True
 
     def construct(self, x):
-        return self.value_and_share(x)[0] if self.has_custom_gradient else x * self.share(x)
+        if not self.has_custom_gradient:
+            return x * self.share(x)
+        if self.uses_kernels and x.dtype == mstype.float32 and is_static(x):
+            return self.by_kernel(x)
+        return self.value_and_share(x)[0]
 
 
 class GaussianShare(nn.Cell):
@@ -53,3 +61,17 @@ class ValueAndShare(CustomGradient):
     def bprop(self, x, out, dout):
         density = self.exp(self.square(x) * -0.5) * (1.0 / math.sqrt(2.0 * math.pi))
         return (dout[0] * (out[1] + x * density),)
+
+
+class GeluByKernel(CustomGradient):
+    """The same of float32, forward and backward in one pass each; nothing but x is kept for the derivative."""
+
+    def __init__(self):
+        super().__init__()
+        self.forward, self.backward = kernel("gelu", shape_of_first), kernel("gelu_grad", shape_of_first)
+
+    def construct(self, x):
+        return self.forward(x)
+
+    def bprop(self, x, out, dout):
+        return (self.backward(x, dout),)

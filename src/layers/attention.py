@@ -4,6 +4,7 @@ from mindspore import dtype as mstype
 from mindspore import nn, ops
 
 from .dropout import Dropout
+from .softmax import Softmax
 
 
 class ScaledDotProductAttention(nn.Cell):
@@ -29,7 +30,7 @@ class ScaledDotProductAttention(nn.Cell):
         self.is_flash = False
         self.scores = ops.BatchMatMul()
         self.weigh = ops.BatchMatMul()
-        self.softmax = ops.Softmax(axis=-1)
+        self.softmax = Softmax()
         self.attn_drop = Dropout(attn_drop_rate)
         self.transpose = ops.Transpose()
         self.widen_queries, self.widen_keys = ops.Concat(axis=3), ops.Concat(axis=2)

@@ -6,7 +6,8 @@ from mindspore import dtype as mstype
 from mindspore.communication import GlobalComm, get_group_size
 
 from ..rule import BatchNormMode, names_of
-from .cpu_operators import HasCpuOperators
+from .cpu_kernels import kernel
+from .cpu_operators import HasCpuOperators, is_static
 from .custom_gradient import CustomGradient
 
 EPSILON = 1e-5
@@ -23,13 +24,17 @@ class LayerNorm(nn.LayerNorm, HasCpuOperators):
         super().__init__((dim,), epsilon=EPSILON)
         self.dim = dim
         self.normalize_rows = NormalizeRows(dim)
+        self.by_kernel = NormalizeRowsByKernel() if self.uses_kernels else None
         self.reshape = ops.Reshape()
 
     def construct(self, x):
         if not self.uses_cpu_operators:
             return super().construct(x)
         rows = self.reshape(x, (-1, self.dim)).astype(mstype.float32)
-        rows = self.normalize_rows(rows, self.gamma, self.beta)[0]
+        if self.uses_kernels and is_static(x):
+            rows = self.by_kernel(rows, self.gamma, self.beta)[0]
+        else:
+            rows = self.normalize_rows(rows, self.gamma, self.beta)[0]
         return self.reshape(rows, (-1, *x.shape[1:]))
 
 
@@ -71,6 +76,31 @@ class NormalizeRows(CustomGradient):
         mean_gn = self.matmul(self.matmul(product, share) * scale, self.ones)
         dx = dy * self.matmul(scale, self.reshape(gamma, (1, -1))) - mean_g - normalized * mean_gn
         return dx, self.sum(product, 0), self.sum(dy, 0)
+
+
+class NormalizeRowsByKernel(CustomGradient):
+    """The same in one pass forward and one backward."""
+
+    def __init__(self):
+        super().__init__()
+        self.forward = kernel("layer_norm", _shapes_of_rows, 3)
+        self.backward = kernel("layer_norm_grad", _shapes_of_gradients, 3)
+
+    def construct(self, x, gamma, beta):
+        """As `NormalizeRows`."""
+        return self.forward(x, gamma, beta)
+
+    def bprop(self, x, gamma, beta, out, dout):
+        _, mean, scale = out
+        return self.backward(x, gamma, mean, scale, dout[0])
+
+
+def _shapes_of_rows(x, gamma, beta):
+    return x, (x[0], 1), (x[0], 1)
+
+
+def _shapes_of_gradients(x, gamma, mean, scale, dy):
+    return x, gamma, gamma
 
 
 BATCH_NORM_MODES = names_of(BatchNormMode)

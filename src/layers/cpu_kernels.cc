@@ -1,5 +1,5 @@
 // Operators that MindSpore's CPU backend computes several times slower than memory and arithmetic allow: GELU, layer
-// normalisation, sums over rows. src/layers/cpu_kernels/library.py compiles this file; MindSpore calls the functions at
+// normalisation, softmax, sums over rows. cpu_kernels.py compiles this file; MindSpore calls the functions at
 // its end through ops.Custom(..., "aot").
 //
 // Work is cut into pieces whose number depends on the size alone, and partial sums are added in the order of the
@@ -20,7 +20,6 @@ namespace {
 
 constexpr int64_t kLargestPieces = 16;
 constexpr int64_t kSmallestPiece = 1 << 14;  // elements: less is not worth another thread
-constexpr int kLanes = 16;                   // partial sums of a row, so that compilers can use vectors
 
 // Threads that sleep while there is nothing to do: spinning ones would take cores from MindSpore's own.
 class Pool {
@@ -118,7 +117,7 @@ void ForRows(int64_t rows, int64_t pieces, const F& work) {
       pieces);
 }
 
-// exp(x) to 2 units in the last place; 0 below -87.
+// exp(x) to 2 units in the last place; below -87 as at -87, where it is 1.6e-38.
 inline float Exp(float x) {
   const float bounded = std::min(std::max(x, -87.0f), 88.0f);
   const float n = std::nearbyint(bounded * 1.44269504f);
@@ -173,30 +172,67 @@ void GeluGrad(const float* x, const float* dy, float* dx, int64_t size) {
   });
 }
 
-template <typename F>
-inline float SumOf(int64_t width, const F& value) {
-  float lanes[kLanes] = {};
+// Folds a row in lanes, so that compilers can use vectors, and the lanes in their order.
+template <int kLanes, typename Fold, typename Value>
+inline float FoldInLanes(int64_t width, float start, const Fold& fold, const Value& value) {
+  float lanes[kLanes];
+  std::fill(lanes, lanes + kLanes, start);
   int64_t j = 0;
   for (; j + kLanes <= width; j += kLanes)
-    for (int k = 0; k < kLanes; ++k) lanes[k] += value(j + k);
-  float sum = 0.0f;
-  for (; j < width; ++j) sum += value(j);
-  for (int k = 0; k < kLanes; ++k) sum += lanes[k];
-  return sum;
+    for (int k = 0; k < kLanes; ++k) lanes[k] = fold(lanes[k], value(j + k));
+  float folded = start;
+  for (; j < width; ++j) folded = fold(folded, value(j));
+  for (int k = 0; k < kLanes; ++k) folded = fold(folded, lanes[k]);
+  return folded;
+}
+
+template <typename Fold, typename Value>
+inline float FoldRow(int64_t width, float start, const Fold& fold, const Value& value) {
+  return width < 64 ? FoldInLanes<8>(width, start, fold, value) : FoldInLanes<16>(width, start, fold, value);
+}
+
+template <typename Value>
+inline float SumOf(int64_t width, const Value& value) {
+  return FoldRow(width, 0.0f, [](float a, float b) { return a + b; }, value);
 }
 
 void LayerNorm(const float* x, const float* gamma, const float* beta, float* y, float* mean, float* scale, int64_t rows,
                int64_t width, float epsilon) {
   ForRows(rows, PiecesOf(rows, width), [=](int64_t, int64_t first, int64_t last) {
     for (int64_t i = first; i < last; ++i) {
-      const float* row = x + i * width;
-      float* out = y + i * width;
+      const float* __restrict row = x + i * width;
+      float* __restrict out = y + i * width;
       const float m = SumOf(width, [=](int64_t j) { return row[j]; }) / width;
       const float variance = SumOf(width, [=](int64_t j) { return (row[j] - m) * (row[j] - m); }) / width;
       const float s = 1.0f / std::sqrt(variance + epsilon);
       for (int64_t j = 0; j < width; ++j) out[j] = (row[j] - m) * s * gamma[j] + beta[j];
       mean[i] = m;
       scale[i] = s;
+    }
+  });
+}
+
+void Softmax(const float* x, float* y, int64_t rows, int64_t width) {
+  ForRows(rows, PiecesOf(rows, width), [=](int64_t, int64_t first, int64_t last) {
+    for (int64_t i = first; i < last; ++i) {
+      const float* __restrict row = x + i * width;
+      float* __restrict out = y + i * width;
+      const float largest = FoldRow(
+          width, row[0], [](float a, float b) { return a < b ? b : a; }, [=](int64_t j) { return row[j]; });
+      for (int64_t j = 0; j < width; ++j) out[j] = Exp(row[j] - largest);
+      const float share = 1.0f / SumOf(width, [=](int64_t j) { return out[j]; });
+      for (int64_t j = 0; j < width; ++j) out[j] *= share;
+    }
+  });
+}
+
+void SoftmaxGrad(const float* y, const float* dy, float* dx, int64_t rows, int64_t width) {
+  ForRows(rows, PiecesOf(rows, width), [=](int64_t, int64_t first, int64_t last) {
+    for (int64_t i = first; i < last; ++i) {
+      const float *__restrict out = y + i * width, *__restrict given = dy + i * width;
+      float* __restrict found = dx + i * width;
+      const float mean = SumOf(width, [=](int64_t j) { return out[j] * given[j]; });
+      for (int64_t j = 0; j < width; ++j) found[j] = out[j] * (given[j] - mean);
     }
   });
 }
@@ -214,11 +250,11 @@ void LayerNormGrad(const float* x, const float* gamma, const float* mean, const 
   std::vector<float> gammas(pieces * width), betas(pieces * width);
   float *all_gammas = gammas.data(), *all_betas = betas.data();
   ForRows(rows, pieces, [=](int64_t piece, int64_t first, int64_t last) {
-    float* own_gamma = all_gammas + piece * width;
-    float* own_beta = all_betas + piece * width;
+    float* __restrict own_gamma = all_gammas + piece * width;
+    float* __restrict own_beta = all_betas + piece * width;
     for (int64_t i = first; i < last; ++i) {
-      const float *row = x + i * width, *given = dy + i * width;
-      float* out = dx + i * width;
+      const float *__restrict row = x + i * width, *__restrict given = dy + i * width;
+      float* __restrict out = dx + i * width;
       const float m = mean[i], s = scale[i];
       const float mean_g = SumOf(width, [=](int64_t j) { return given[j] * gamma[j]; }) / width;
       const float mean_gn =
@@ -240,7 +276,7 @@ void SumRows(const float* x, float* sums, int64_t rows, int64_t width) {
   std::vector<float> parts(pieces * width);
   float* all = parts.data();
   ForRows(rows, pieces, [=](int64_t piece, int64_t first, int64_t last) {
-    float* own = all + piece * width;
+    float* __restrict own = all + piece * width;
     for (int64_t i = first; i < last; ++i)
       for (int64_t j = 0; j < width; ++j) own[j] += x[i * width + j];
   });
@@ -257,7 +293,7 @@ float* At(void** params, int i) { return static_cast<float*>(params[i]); }
 
 }  // namespace
 
-// MindSpore's interface: inputs, then outputs; 0 means done. All arrays are float32, rows (R, width).
+// MindSpore's interface: inputs, then outputs; 0 means done. All arrays are float32; norms and sums take rows (R, width).
 
 extern "C" void set_threads(int threads) { ThePool().SetThreads(threads); }
 
@@ -280,6 +316,18 @@ extern "C" int layer_norm(int, void** params, int*, int64_t** shapes, const char
 extern "C" int layer_norm_grad(int, void** params, int*, int64_t** shapes, const char**, void*, void*) {
   LayerNormGrad(At(params, 0), At(params, 1), At(params, 2), At(params, 3), At(params, 4), At(params, 5), At(params, 6),
                 At(params, 7), shapes[0][0], shapes[0][1]);
+  return 0;
+}
+
+extern "C" int softmax(int, void** params, int* ndims, int64_t** shapes, const char**, void*, void*) {
+  const int64_t width = shapes[0][ndims[0] - 1];
+  Softmax(At(params, 0), At(params, 1), SizeOf(shapes[0], ndims[0] - 1), width);
+  return 0;
+}
+
+extern "C" int softmax_grad(int, void** params, int* ndims, int64_t** shapes, const char**, void*, void*) {
+  const int64_t width = shapes[0][ndims[0] - 1];
+  SoftmaxGrad(At(params, 0), At(params, 1), At(params, 2), SizeOf(shapes[0], ndims[0] - 1), width);
   return 0;
 }
 
