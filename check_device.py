@@ -37,7 +37,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         prog="check_device.py",
         usage="python %(prog)s [--device Ascend|GPU|CPU] [--quick] [--only CHECK ...] [--output DIR]",
         description="Compares what a device computes with stored values and with NumPy: operators, networks, training, "
-        "files, several devices, and times it. About ten minutes on a card, two with --quick. Writes "
+        "files, several devices, and times it. --quick leaves the long ones out. Writes "
         "device_report.json and device_report.md, which docs/results.md says how to send. The exit code is 0 where "
         "everything that applies passed, else 1.",
     )

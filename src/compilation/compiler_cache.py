@@ -26,6 +26,7 @@ from ..devices.versions import source_digest
 from ..errors import UserError
 from ..files.file_lock import file_lock
 from ..files.whole_file import write_whole
+from ..layers.conv import convolves_by_kernel
 from ..layers.cpu_kernels import kernel_library
 
 _SEAL = "seal.json"
@@ -104,7 +105,7 @@ class CompilerCache:
         parts = (
             {"mindspore": ms.__version__, "python": platform.python_version(), "sources": source_digest()},
             {"device": ms.get_context("device_target"), "ranks": [self.ranks.rank, self.ranks.count]},
-            {"cpu_kernels": kernel_library().path if ms.get_context("device_target") == "CPU" else None},
+            [kernel_library().path, convolves_by_kernel()] if ms.get_context("device_target") == "CPU" else [],
             self.settings,
             [self.graph, cell.training],
             parameters,

@@ -20,4 +20,4 @@ def recompute_blocks(net: nn.Cell) -> None:
             if isinstance(cell, GELU):
                 cell.has_custom_gradient = False
             elif isinstance(cell, HasCpuOperators):
-                cell.uses_cpu_operators = False
+                cell.uses_cpu_operators = cell.uses_kernels = False

@@ -1,12 +1,12 @@
 """Chooses the device, the execution mode and the settings that must be in place before the first operator."""
 
 import os
-from pathlib import Path
 
 import mindspore as ms
 
 from ..errors import UserError
-from ..layers.cpu_kernels import kernel_library
+from ..layers.conv import ISA
+from ..layers.cpu_kernels import has_avx512, kernel_library
 
 DEVICES = ("Ascend", "GPU", "CPU")
 
@@ -20,7 +20,7 @@ def set_up_device(device: str | None = None, seed: int | None = None, uses_convo
     Args:
         device: 'CPU', 'GPU' or 'Ascend'; None takes the first of Ascend, GPU, CPU that is there.
         seed: of initial weights and dropout; None leaves random numbers alone.
-        uses_convolution: whether the network holds convolutions.
+        uses_convolution: whether graphs hold MindSpore's convolutions.
 
     Returns:
         What was set, as lines for the log; the first names the device.
@@ -34,10 +34,10 @@ def set_up_device(device: str | None = None, seed: int | None = None, uses_convo
         there = ", ".join(name for name in DEVICES if ms.hal.is_available(name))
         raise UserError(f"device {device} is not available to MindSpore {ms.__version__} here; available: {there}")
     lines = [f"device {device}, MindSpore {ms.__version__}"]
-    if device == "CPU" and uses_convolution and _has_avx512() and "ONEDNN_MAX_CPU_ISA" not in os.environ:
+    if device == "CPU" and uses_convolution and has_avx512() and ISA not in os.environ:
         # with AVX-512, oneDNN 3.10 in MindSpore 2.10 falls back to its reference convolution, 20 to 120 times slower
-        os.environ["ONEDNN_MAX_CPU_ISA"] = "AVX2"
-        lines.append("set ONEDNN_MAX_CPU_ISA=AVX2: convolutions are 20 to 120 times faster on this CPU")
+        os.environ[ISA] = "AVX2"
+        lines.append(f"set {ISA}=AVX2: convolutions are 20 to 120 times faster on this CPU")
     if device == "CPU" and (line := kernel_library().shortcoming()):
         lines.append(line)
     ms.set_context(mode=ms.GRAPH_MODE)
@@ -52,10 +52,3 @@ def set_up_device(device: str | None = None, seed: int | None = None, uses_convo
 def current_device() -> str:
     """The device that operators run on."""
     return ms.get_context("device_target")
-
-
-def _has_avx512() -> bool:
-    try:
-        return " avx512f" in Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return False

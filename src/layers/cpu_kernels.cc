@@ -1,5 +1,5 @@
 // Operators that MindSpore's CPU backend computes several times slower than memory and arithmetic allow: GELU, layer
-// normalisation, softmax, sums over rows. cpu_kernels.py compiles this file; MindSpore calls the functions at
+// normalisation, softmax, sums over rows, the windows of convolutions. cpu_kernels.py compiles this file; MindSpore calls the functions at
 // its end through ops.Custom(..., "aot").
 //
 // Work is cut into pieces whose number depends on the size alone, and partial sums are added in the order of the
@@ -283,6 +283,97 @@ void SumRows(const float* x, float* sums, int64_t rows, int64_t width) {
   AddPieces(parts, pieces, width, sums);
 }
 
+// A square convolution: what its windows are taken from and how. Columns are (C * kernel * kernel, B * out_height *
+// out_width): a matrix product with weights (C', C * kernel * kernel) gives the result of all images at once.
+struct Windows {
+  int64_t batch, channels, height, width, kernel, stride, padding, out_height, out_width;
+
+  int64_t planes() const { return channels * batch; }
+  int64_t places() const { return out_height * out_width; }
+
+  // The columns at place (ky, kx) of the window over channel c of image b.
+  int64_t at(int64_t c, int64_t b, int64_t ky, int64_t kx) const {
+    return (((c * kernel + ky) * kernel + kx) * batch + b) * places();
+  }
+
+  // The first and the last place of a line, plus one, whose window has its column kx inside of the image.
+  void Inside(int64_t kx, int64_t* first, int64_t* last) const {
+    const int64_t offset = kx - padding;
+    *first = std::min(out_width, offset < 0 ? (-offset + stride - 1) / stride : 0);
+    *last = offset >= width ? *first : std::min(out_width, (width - 1 - offset) / stride + 1);
+    *last = std::max(*first, *last);
+  }
+};
+
+void Unfold(const float* x, float* columns, const Windows& w) {
+  ForRows(w.planes(), PiecesOf(w.planes(), w.kernel * w.kernel * w.places()), [=](int64_t, int64_t begin, int64_t end) {
+    for (int64_t plane = begin; plane < end; ++plane) {
+      const int64_t c = plane / w.batch, b = plane % w.batch;
+      const float* image = x + (b * w.channels + c) * w.height * w.width;
+      for (int64_t ky = 0; ky < w.kernel; ++ky) {
+        for (int64_t kx = 0; kx < w.kernel; ++kx) {
+          float* __restrict out = columns + w.at(c, b, ky, kx);
+          int64_t first, last;
+          w.Inside(kx, &first, &last);
+          for (int64_t oy = 0; oy < w.out_height; ++oy, out += w.out_width) {
+            const int64_t y = oy * w.stride - w.padding + ky;
+            if (y < 0 || y >= w.height) {
+              std::fill(out, out + w.out_width, 0.0f);
+              continue;
+            }
+            const float* __restrict line = image + y * w.width + kx - w.padding;
+            std::fill(out, out + first, 0.0f);
+            if (w.stride == 1)
+              std::copy(line + first, line + last, out + first);
+            else if (w.stride == 2)
+              for (int64_t ox = first; ox < last; ++ox) out[ox] = line[2 * ox];
+            else
+              for (int64_t ox = first; ox < last; ++ox) out[ox] = line[w.stride * ox];
+            std::fill(out + last, out + w.out_width, 0.0f);
+          }
+        }
+      }
+    }
+  });
+}
+
+// The derivative of Unfold: every pixel gets the sum of what its windows hold of it.
+void Fold(const float* columns, float* x, const Windows& w) {
+  ForRows(w.planes(), PiecesOf(w.planes(), w.kernel * w.kernel * w.places()), [=](int64_t, int64_t begin, int64_t end) {
+    for (int64_t plane = begin; plane < end; ++plane) {
+      const int64_t c = plane / w.batch, b = plane % w.batch;
+      float* image = x + (b * w.channels + c) * w.height * w.width;
+      std::fill(image, image + w.height * w.width, 0.0f);
+      for (int64_t ky = 0; ky < w.kernel; ++ky) {
+        for (int64_t kx = 0; kx < w.kernel; ++kx) {
+          const float* __restrict given = columns + w.at(c, b, ky, kx);
+          int64_t first, last;
+          w.Inside(kx, &first, &last);
+          for (int64_t oy = 0; oy < w.out_height; ++oy, given += w.out_width) {
+            const int64_t y = oy * w.stride - w.padding + ky;
+            if (y < 0 || y >= w.height) continue;
+            float* __restrict line = image + y * w.width + kx - w.padding;
+            if (w.stride == 1)
+              for (int64_t ox = first; ox < last; ++ox) line[ox] += given[ox];
+            else if (w.stride == 2)
+              for (int64_t ox = first; ox < last; ++ox) line[2 * ox] += given[ox];
+            else
+              for (int64_t ox = first; ox < last; ++ox) line[w.stride * ox] += given[ox];
+          }
+        }
+      }
+    }
+  });
+}
+
+// Of the shape of x, (B, C, H, W), and of a tensor whose shape is (kernel, stride, padding + 1).
+Windows WindowsOf(const int64_t* shape, const int64_t* window) {
+  Windows w{shape[0], shape[1], shape[2], shape[3], window[0], window[1], window[2] - 1, 0, 0};
+  w.out_height = (w.height + 2 * w.padding - w.kernel) / w.stride + 1;
+  w.out_width = (w.width + 2 * w.padding - w.kernel) / w.stride + 1;
+  return w;
+}
+
 int64_t SizeOf(const int64_t* shape, int ndim) {
   int64_t size = 1;
   for (int i = 0; i < ndim; ++i) size *= shape[i];
@@ -328,6 +419,18 @@ extern "C" int softmax(int, void** params, int* ndims, int64_t** shapes, const c
 extern "C" int softmax_grad(int, void** params, int* ndims, int64_t** shapes, const char**, void*, void*) {
   const int64_t width = shapes[0][ndims[0] - 1];
   SoftmaxGrad(At(params, 0), At(params, 1), At(params, 2), SizeOf(shapes[0], ndims[0] - 1), width);
+  return 0;
+}
+
+// x, window -> columns.
+extern "C" int unfold(int, void** params, int*, int64_t** shapes, const char**, void*, void*) {
+  Unfold(At(params, 0), At(params, 2), WindowsOf(shapes[0], shapes[1]));
+  return 0;
+}
+
+// x for its shape, window, columns -> x's derivative.
+extern "C" int fold(int, void** params, int*, int64_t** shapes, const char**, void*, void*) {
+  Fold(At(params, 2), At(params, 3), WindowsOf(shapes[0], shapes[1]));
   return 0;
 }
 

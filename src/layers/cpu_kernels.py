@@ -111,6 +111,11 @@ def _compile(compiler: str) -> Path:
     return path
 
 
+def has_avx512() -> bool:
+    """Whether the processor has AVX-512."""
+    return " avx512f" in _processor()
+
+
 def _processor() -> str:
     """What -march=native follows from."""
     try:

@@ -22,6 +22,7 @@ from ..data.val_split import Division, ValSplit, check_same_division, check_star
 from ..devices.device import current_device
 from ..devices.ranks import Ranks
 from ..errors import UserError, counted
+from ..layers.conv import convolves_by_kernel
 from ..models import create_model, get_variant
 from ..models.same_network import network_differences
 from ..optim.distillation import Distillation, Teacher
@@ -94,7 +95,7 @@ class Classification:
 
     @property
     def uses_convolution(self) -> bool:
-        return get_variant(self.card.model).network.uses_convolution
+        return get_variant(self.card.model).network.uses_convolution and not convolves_by_kernel()
 
     def open_for_training(self, resumed: Checkpoint | None) -> list[str]:
         train_set, val_set = open_split(self.config, "train"), open_split(self.config, "val")

@@ -96,7 +96,7 @@ class Task(Protocol):
         card: what a deployer must know about the network.
         loss_names: of the losses that `create_losses` gives; their sum is minimised.
         score_kinds: what a scorer gives. The first decides which weights are the best, the highest.
-        uses_convolution: whether the network needs the device to be set up for it.
+        uses_convolution: whether graphs hold MindSpore's convolutions, which the device is to be set up for.
         takes_any_batch: whether one graph of the predictions is for any batch size.
     """
 

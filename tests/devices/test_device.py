@@ -1,12 +1,19 @@
 """Device set-up."""
 
 import os
+from pathlib import Path
 
 import pytest
 
 from src.devices import device as device_module
 from src.devices.device import set_up_device
 from src.errors import UserError
+from src.layers.cpu_kernels import KernelLibrary
+
+
+@pytest.fixture(autouse=True)
+def kernels_are_there(monkeypatch):
+    monkeypatch.setattr(device_module, "kernel_library", lambda: KernelLibrary(Path("kernels.so")))
 
 
 @pytest.mark.parametrize(
@@ -14,7 +21,7 @@ from src.errors import UserError
 )
 def test_convolutions_are_capped_to_avx2_only_where_that_helps(monkeypatch, has_avx512, uses_convolution, expected):
     monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)
-    monkeypatch.setattr(device_module, "_has_avx512", lambda: has_avx512)
+    monkeypatch.setattr(device_module, "has_avx512", lambda: has_avx512)
     lines = set_up_device("CPU", 1, uses_convolution)
     assert os.environ.pop("ONEDNN_MAX_CPU_ISA", None) == expected
     assert lines[0].startswith("device CPU") and (len(lines) == 2) == (expected is not None)
@@ -22,9 +29,14 @@ def test_convolutions_are_capped_to_avx2_only_where_that_helps(monkeypatch, has_
 
 def test_a_users_own_setting_stays(monkeypatch):
     monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX")
-    monkeypatch.setattr(device_module, "_has_avx512", lambda: True)
+    monkeypatch.setattr(device_module, "has_avx512", lambda: True)
     assert len(set_up_device("CPU", 1, True)) == 1
     assert os.environ["ONEDNN_MAX_CPU_ISA"] == "AVX"
+
+
+def test_missing_kernels_are_told(monkeypatch):
+    monkeypatch.setattr(device_module, "kernel_library", lambda: KernelLibrary(None, "there is no compiler"))
+    assert set_up_device("CPU", 1, False)[1:] == [KernelLibrary(None, "there is no compiler").shortcoming()]
 
 
 def test_the_default_is_what_is_there():

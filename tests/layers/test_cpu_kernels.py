@@ -13,7 +13,7 @@ import pytest
 from mindspore import Tensor, nn, ops
 from scipy.special import erf, log_softmax
 
-from src.layers import cpu_kernels, cpu_operators
+from src.layers import conv, cpu_kernels, cpu_operators
 from src.layers.activation import GELU
 from src.layers.bias import AddBias
 from src.layers.cpu_kernels import SWITCH, KernelLibrary, kernel_library
@@ -133,6 +133,13 @@ def test_infinities_and_nan_come_out(tmp_path):
         assert not np.isfinite(y[2, 3])
 
 
+@pytest.fixture
+def convolving(has_library, monkeypatch):
+    """As on a CPU with AVX-512 whose products are not capped. Here they are, which makes MindSpore's own fast."""
+    monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)
+    monkeypatch.setattr(conv, "has_avx512", lambda: True)
+
+
 class Gradients(nn.Cell):
     def __init__(self, cell: nn.Cell):
         super().__init__()
@@ -180,6 +187,52 @@ def test_layers_are_equal_with_and_without(create, mode, monkeypatch):
         results.append(flat([out, Gradients(cell)(x, sens)]))
     for with_kernels, without in zip(*results, strict=True):
         np.testing.assert_allclose(with_kernels, without, rtol=0, atol=3e-6)
+
+
+@pytest.mark.parametrize("mode", [ms.PYNATIVE_MODE, ms.GRAPH_MODE], ids=["eager", "graph"])
+@pytest.mark.parametrize("window", [(3, 1, 1), (3, 2, 1), (1, 1, 0), (7, 4, 3), (5, 3, 0), (3, 2, 3)], ids=str)
+@pytest.mark.parametrize("sides", [(13, 8), (7, 40)], ids=str)
+def test_convolution_is_equal_with_and_without(window, sides, mode, convolving):
+    ms.set_context(mode=mode)
+    cell = conv.Conv2d(3, 5, *window)
+    assert cell.uses_kernels
+    cell.bias.set_data(Tensor(drawn(5)))
+    x = Tensor(drawn(4, 3, *sides))
+    results = []
+    for cell.uses_kernels in (True, False):
+        own = conv.Conv2d(3, 5, *window)
+        own.uses_kernels = cell.uses_kernels
+        own.weight, own.bias = cell.weight, cell.bias
+        out = own(x)
+        results.append(flat([out, Gradients(own)(x, Tensor(drawn(*out.shape, seed=2)))]))
+    for with_kernels, without in zip(*results, strict=True):
+        np.testing.assert_allclose(with_kernels, without, rtol=0, atol=1e-5 * max(np.abs(without).max(), 1.0))
+
+
+def test_convolution_in_half_precision(convolving):
+    ms.set_context(mode=ms.GRAPH_MODE)
+    cell = conv.Conv2d(3, 5, 3, 2, 1)
+    x = Tensor(drawn(2, 3, 16, 16))
+    exact = cell(x).asnumpy()
+    half = conv.Conv2d(3, 5, 3, 2, 1).to_float(ms.float16)
+    half.weight.set_data(cell.weight), half.bias.set_data(cell.bias)
+    found = half(x)
+    assert half.uses_kernels and found.dtype == ms.float16
+    np.testing.assert_allclose(found.asnumpy(), exact, rtol=0, atol=3e-3 * np.abs(exact).max())
+
+
+@pytest.mark.parametrize(
+    ("capped", "avx512", "library", "expected"),
+    [(False, True, True, True), (True, True, True, False), (False, False, True, False), (False, True, False, False)],
+)
+def test_where_convolutions_are_by_kernel(capped, avx512, library, expected, monkeypatch):
+    monkeypatch.setattr(conv, "has_avx512", lambda: avx512)
+    monkeypatch.setattr(conv, "kernel_library", lambda: KernelLibrary(Path("a.so") if library else None))
+    if capped:
+        monkeypatch.setenv(conv.ISA, "AVX2")
+    else:
+        monkeypatch.delenv(conv.ISA, raising=False)
+    assert conv.convolves_by_kernel() == expected
 
 
 @pytest.mark.usefixtures("has_library")
