@@ -227,7 +227,8 @@ def _(cell: ScaledDotProductAttention, q: Value, k: Value, v: Value, *bias: Valu
         x = x.to(x.graph.product_type)
         return x.reshape(-1, x.shape[1], cell.num_heads, x.shape[2] // cell.num_heads).transpose(*order)
 
-    q, k = heads(q, 0, 2, 1, 3) * cell.scale, heads(k, 0, 2, 3, 1)  # B h L d, B h d S
+    # ONNX Runtime multiplies by transposed factors; a transposition of single elements would cost it more
+    q, k = heads(q, 0, 2, 1, 3) * cell.scale, heads(k, 0, 2, 1, 3).transpose(0, 1, 3, 2)  # B h L d, B h d S
     if len(bias) == 2:
         of_queries, of_keys = (factor.to(q.dtype).repeat_as(q) for factor in bias)
         q, k = q.concat(of_queries), k.concat(of_keys, axis=2)

@@ -352,6 +352,7 @@ def start_on_terminal(*argv):
 
     def lead():
         os.setsid()
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # which nohup ignores, and so would train.py
         fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
     script = [sys.executable, train_script.__file__, *argv]
@@ -382,7 +383,10 @@ def test_signals_in_a_row_and_a_closed_terminal_save_the_run(folder, how, code):
                 told += part
         os.close(master)
         assert f"stopped by {signal.Signals(code - 128).name}".encode() in told and b"Traceback" not in told
-    assert process.wait(60) == code
+    try:
+        assert process.wait(60) == code
+    finally:
+        process.kill()
     assert "last.ckpt holds it: go on with --resume" in (metrics.parent / "train.log").read_text().splitlines()[-1]
     assert read_checkpoint(metrics.parent / "checkpoints" / "last.ckpt").state
 

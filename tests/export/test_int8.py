@@ -15,6 +15,7 @@ from PIL import Image
 import export as command
 from src.data.transforms import normalize
 from src.errors import UserError
+from src.export import int8
 from src.export.calibration import Calibration
 from src.export.exported_file import load_exported, read_sidecar
 from src.export.exporter import Exporter, Form
@@ -38,6 +39,12 @@ CARD = ModelCard(
 )
 INT8 = Form("ONNX", precision="int8")
 COUNT = 20
+
+
+@pytest.fixture(autouse=True)
+def all_weights_count(monkeypatch):
+    """Those of tiny networks too."""
+    monkeypatch.setattr(int8, "SMALLEST_WEIGHT", 0)
 
 
 def network():
@@ -90,6 +97,17 @@ def test_products_with_weights_are_int8_by_output_channel(batch_size, tmp_path):
         assert comparison["accuracy_int8"] == np.mean(found.argmax(1) == images.labels)
         assert comparison["same_label"] == np.mean(found.argmax(1) == exact.argmax(1))
     assert read_sidecar(path).precision == "int8"
+
+
+def test_narrow_products_stay_float32(tmp_path, monkeypatch):
+    monkeypatch.setattr(int8, "SMALLEST_WEIGHT", 8 * 16)  # of the outer blocks' projections
+    graph = onnx.load(write(tmp_path, INT8, calibration())).graph
+    weights = {constant.name: constant for constant in graph.initializer}
+    plain = [weights[node.input[1]] for node in graph.node if node.op_type == "MatMul" and node.input[1] in weights]
+    assert plain and all(np.prod(weight.dims) < 8 * 16 for weight in plain)
+    assert any(
+        weight.data_type == onnx.TensorProto.INT8 and np.prod(weight.dims) >= 8 * 16 for weight in weights.values()
+    )
 
 
 def test_pixels_are_calibrated_as_pixels(tmp_path):
