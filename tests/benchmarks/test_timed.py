@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import against_pytorch, throughput
+from benchmarks import against_pytorch, int8_speed, throughput
 from benchmarks.timed.process import ROOT, Round, TimedProcess
 from benchmarks.written_table import END
 from src.errors import UserError
@@ -98,6 +98,13 @@ def test_what_pytorch_needs_is_told(tmp_path, monkeypatch):
     ):
         with pytest.raises(UserError, match=message):
             against_pytorch.main(options)
+
+
+def test_int8_speed(capfd):
+    int8_speed.main("t2t_vit_7 --batch_size 1 --rounds 1 --steps 2".split())
+    out = capfd.readouterr().out
+    row = next(line for line in out.splitlines() if line.startswith("t2t_vit_7 | "))
+    assert len(row.split(" | ")) == 5 and "float32 / int8" in out
 
 
 @pytest.mark.slow
