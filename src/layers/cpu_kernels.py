@@ -60,7 +60,7 @@ def kernel_library() -> KernelLibrary:
     try:
         path = _compile(compiler)
         library = ctypes.CDLL(str(path))
-    except (OSError, subprocess.SubprocessError) as error:
+    except (OSError, RuntimeError, subprocess.SubprocessError) as error:  # RuntimeError: there is no home
         return KernelLibrary(None, f"{compiler} made no library of {SOURCE.name}: {_last_line(error)}")
     library.set_threads(_num_threads())
     return KernelLibrary(path)

@@ -288,6 +288,14 @@ def _no_folder(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
 
 
+def _no_home(monkeypatch, tmp_path):
+    def refuse():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr(Path, "home", refuse)
+
+
 def _damaged(monkeypatch, tmp_path):
     compiler = next(filter(None, map(shutil.which, cpu_kernels.COMPILERS)))
     cpu_kernels._compile(compiler).write_bytes(b"no library")
@@ -299,10 +307,11 @@ def _damaged(monkeypatch, tmp_path):
         (_no_compiler, "there is no C++ compiler; install g++"),
         (_broken_compiler, "made no library of cpu_kernels.cc: no such header"),
         (_no_folder, "made no library of cpu_kernels.cc: "),
+        (_no_home, "made no library of cpu_kernels.cc: Could not determine home directory."),
         (_damaged, "made no library of cpu_kernels.cc: "),
         (lambda monkeypatch, tmp_path: monkeypatch.setenv(SWITCH, "0"), f"{SWITCH} is 0"),
     ],
-    ids=["no compiler", "broken compiler", "no folder", "damaged", "switched off"],
+    ids=["no compiler", "broken compiler", "no folder", "no home", "damaged", "switched off"],
 )
 def test_without_a_library(change, reason, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
