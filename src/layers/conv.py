@@ -66,7 +66,7 @@ class Conv2d(nn.Conv2d, HasCpuOperators):
 class ConvolveByKernel(CustomGradient):
     """A convolution without bias as the windows of all images and one matrix product, in float32.
 
-    The windows are made anew for the derivative, which is faster than to keep them.
+    The windows are made anew for the derivative: kept, they would take several times the memory of the maps.
 
     Args:
         kernel_size, stride, padding: see `Conv2d`.
