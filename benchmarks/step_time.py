@@ -40,6 +40,7 @@ import mindspore as ms  # isort: skip
 import numpy as np
 from mindspore import nn, ops
 
+from benchmarks.timed.loop import SIDE, peak_memory
 from src.compilation.compiler_cache import CompilerCache
 from src.complexity.count import count
 from src.config import Config, DataConfig, ModelConfig, TrainConfig, load_config
@@ -54,7 +55,6 @@ from src.files.output_file import check_output_file
 from src.models import get_variant
 from src.tasks import create_task
 
-SIDE = 2048
 WARM_UP_STEPS = 2
 PAUSE = 0.1
 """Seconds between the two libraries: after its work, the threads of one stay busy for a while, waiting for more."""
@@ -127,7 +127,7 @@ def measure(
 
     _tell(kind, "compiling")
     first, *_ = _time(step, 1 + WARM_UP_STEPS)
-    peak_memory = _peak_memory()  # before the matrices below add theirs
+    peak_bytes = peak_memory()  # before the matrices below add theirs
 
     a, b = np.random.default_rng(0).standard_normal((2, SIDE, SIDE), np.float32)
     tensor_a, tensor_b, matmul = ms.Tensor(a), ms.Tensor(b), ops.MatMul()
@@ -149,7 +149,7 @@ def measure(
         step_seconds=step_seconds,
         times=times,
         images_per_second=batch_size / step_seconds,
-        peak_memory_bytes=peak_memory,
+        peak_memory_bytes=peak_bytes,
         numpy_rate=numpy_rate,
         mindspore_rate=SIDE**3 / min(mindspore_times),
         share=multiply_adds / step_seconds / numpy_rate,
@@ -233,12 +233,6 @@ def _time(action: Callable[[], Any], repetitions: int) -> list[float]:
         action()
         seconds.append(time.perf_counter() - start)
     return seconds
-
-
-def _peak_memory() -> int:
-    """Bytes. Not `getrusage`, whose maximum a new process takes over from its parent."""
-    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM:"))
-    return int(line.split()[1]) * 1024
 
 
 def _tell(kind: str, line: str) -> None:

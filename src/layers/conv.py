@@ -75,21 +75,15 @@ class ConvolveByKernel(CustomGradient):
     def __init__(self, kernel_size: int, stride: int, padding: int):
         super().__init__()
         self.window = Tensor(np.zeros((kernel_size, stride, padding + 1), np.float32))  # its shape tells the kernel
-        self.kernel_size, self.stride, self.padding = kernel_size, stride, padding
         self.fold = kernel("fold", shape_of_first)
         self.unfold = kernel("unfold", _shape_of_columns)
         self.multiply, self.multiply_transposed = ops.MatMul(), ops.MatMul(transpose_b=True)
         self.transposed_multiply = ops.MatMul(transpose_a=True)
         self.transpose = ops.Transpose()
 
-    def sides(self, x):
-        height, width = x.shape[2:]
-        window = 2 * self.padding - self.kernel_size
-        return (height + window) // self.stride + 1, (width + window) // self.stride + 1
-
     def construct(self, x, weight):
         """(B, C, H, W), (C', C, kernel, kernel) -> (B, C', H', W')."""
-        height, width = self.sides(x)
+        height, width = _sides_of_result(x.shape, self.window.shape)
         columns = self.unfold(x.astype(mstype.float32), self.window)
         rows = self.multiply(weight.astype(mstype.float32).reshape(weight.shape[0], -1), columns)
         images = self.transpose(rows.reshape(weight.shape[0], x.shape[0], height * width), (1, 0, 2))
@@ -107,7 +101,11 @@ class ConvolveByKernel(CustomGradient):
 
 def _shape_of_columns(x, window):
     """(B, C, H, W) and the shape of `ConvolveByKernel.window` -> (C * kernel * kernel, B * H' * W')."""
-    images, channels, height, width = x
-    kernel_size, stride, padding = window[0], window[1], window[2] - 1
-    height, width = ((side + 2 * padding - kernel_size) // stride + 1 for side in (height, width))
-    return channels * kernel_size * kernel_size, images * height * width
+    height, width = _sides_of_result(x, window)
+    return x[1] * window[0] * window[0], x[0] * height * width
+
+
+def _sides_of_result(x, window):
+    """The same -> (H', W')."""
+    more = 2 * (window[2] - 1) - window[0]
+    return (x[2] + more) // window[1] + 1, (x[3] + more) // window[1] + 1
