@@ -14,6 +14,7 @@ from src.devices.ranks import Exchange, serve_if_scheduler, start_distribution
 from src.engine.agreement import check_same_start
 from src.engine.evaluation import evaluate
 from src.engine.from_config import create_compiler_cache
+from src.engine.prefetch import batches_ahead
 from src.engine.run_folder import RunFolder
 from src.engine.skipped_images import SkippedImages
 from src.errors import counted
@@ -79,7 +80,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     cache.compile("evaluation", net, *map(Tensor.from_numpy, task.example_inputs(config.train.batch_size)))
     with Progress("evaluate", len(batches) * config.train.batch_size, shown=ranks.is_first) as progress:
         scorer = task.create_scorer()
-        scores = evaluate(net, batches, scorer, exchange, progress, config.limit_batches)
+        ahead = batches_ahead(config.data.prefetch_to_device)
+        scores = evaluate(net, batches, scorer, exchange, progress, config.limit_batches, ahead)
     skipped = SkippedImages(batches, exchange=exchange, tell=print_line)
     skipped.name()
     count = skipped.count()

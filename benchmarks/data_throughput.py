@@ -2,12 +2,15 @@
 
     python benchmarks/data_throughput.py
 
-JPEGs of 500 x 375 pixels, like photos in detail and size, are made in a temporary folder. Three kinds of work are
-measured, each the way to a network's input of 224 x 224:
+JPEGs of 500 x 375 pixels, like photos in detail and size, are made in a temporary folder, for two kinds of work also
+some of 2000 x 1500, as cameras write them, and of 640 x 480, as COCO has them. What is measured is the way to the input
+of a network, 224 x 224, or of a detector, 800 x 1344:
 
 - evaluation: decode, resize, centre crop, normalise;
 - plain training: decode, random crop, flip, normalise;
-- full recipe: also RandAugment (rand-m9-mstd0.5-inc1), mixup 0.8 or cutmix 1.0, random erasing 0.25.
+- full recipe: also RandAugment (rand-m9-mstd0.5-inc1), mixup 0.8 or cutmix 1.0, random erasing 0.25;
+- large photos: the full recipe on the large ones, which the bare loop decodes as a whole;
+- detection: decode, resize to 800 x 1066, flip, normalise, pad.
 
 The pipeline is the loader of training or evaluation with its worker processes; what counts are images in batches that
 have gone into a compiled graph, which reads one pixel of each. The bare loop is as many processes, each of which does
@@ -40,6 +43,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import numpy as np
 from PIL import Image
 
+from src.data.box_transforms import DetectionTransform
+from src.data.coco import Coco
+from src.data.detection_loader import DetectionTrainLoader
 from src.data.listed_images import ListedImages
 from src.data.loader import EvalLoader, TrainLoader, num_threads
 from src.data.mixup import Mixing, mix_images
@@ -47,11 +53,15 @@ from src.data.random_erasing import RandomErasing
 from src.data.read_image import read_image
 from src.data.shared_batches import WORKER_ENVIRONMENT
 from src.data.transforms import EvalTransform, TrainTransform
+from src.errors import counted
 from src.files.json_file import write_json
 from src.files.output_file import check_output_file
 from src.terminal.command import run_command
 
-WIDTH, HEIGHT = 500, 375
+SIZES = {"photos": (500, 375), "large": (2000, 1500), "coco": (640, 480)}
+"""Folder -> (width, height) of its JPEGs."""
+SMALLEST = 500 * 375
+"""Pixels; of larger JPEGs fewer are made."""
 QUALITY = 90
 OCTAVES, ROUGHNESS = 8, 0.85
 """Noise of 2 x 2, 4 x 4 ... cells; each octave has this times the contrast of the one before, as a photo of a medium
@@ -63,22 +73,42 @@ CROP = {"crop_scale": (0.08, 1.0), "crop_ratio": (3 / 4, 4 / 3), "flip_prob": 0.
 MIXING = {"label_smoothing": 0.1, "mix_prob": 1.0, "mix_switch_prob": 0.5}
 PLAIN = {"rand_augment": None, "erase_prob": 0.0, "mixup": 0.0, "cutmix": 0.0}
 FULL = {"rand_augment": "rand-m9-mstd0.5-inc1", "erase_prob": 0.25, "mixup": 0.8, "cutmix": 1.0}
+DETECTION = {
+    "canvas": (800, 1344),
+    "short_sides": [800],
+    "long_side": 1333,
+    "flip_prob": 0.5,
+    "mean": (0.5, 0.5, 0.5),
+    "std": (0.5, 0.5, 0.5),
+}
 _all_ready: Barrier  # of the processes of a bare loop
 
-KINDS = ("evaluation", "plain training", "full recipe")
+KINDS = {
+    "evaluation": "photos",
+    "plain training": "photos",
+    "full recipe": "photos",
+    "large photos": "large",
+    "detection": "coco",
+}
+"""Kind of work -> folder of its JPEGs."""
+
+OF_DETECTION = 10
+"""Times fewer images are timed of it, because each is twenty times as large."""
+DETECTOR_BATCH = 2
 
 
 def make_images(folder: Path, count: int) -> None:
-    """Writes `count` JPEGs."""
+    """Writes `count` JPEGs of the size that the folder's name stands for."""
     folder.mkdir()
+    width, height = SIZES[folder.name]
     for number in range(count):
         rng = np.random.default_rng(number)
         channels = []
         for _ in range(3):
-            values = np.zeros((HEIGHT, WIDTH), np.float32)
+            values = np.zeros((height, width), np.float32)
             for octave in range(1, OCTAVES + 1):
                 cells = rng.standard_normal((2**octave, 2**octave), dtype=np.float32)
-                layer = Image.fromarray(cells).resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC)
+                layer = Image.fromarray(cells).resize((width, height), Image.Resampling.BICUBIC)
                 values += np.asarray(layer) * ROUGHNESS**octave
             channels.append((values - values.mean()) / values.std() * 55 + 120)
         pixels = np.stack(channels, axis=-1).clip(0, 255).astype(np.uint8)
@@ -92,14 +122,29 @@ def open_repeated(files: Sequence[Path], length: int) -> ListedImages:
     return ListedImages(files[0].parent, names, labels, [str(label) for label in range(NUM_CLASSES)], "this benchmark")
 
 
+def open_annotated(files: Sequence[Path], length: int) -> Coco:
+    """The same for detection; one object in each image."""
+    width, height = SIZES["coco"]
+    images = [
+        {"id": i, "file_name": files[i % len(files)].name, "width": width, "height": height} for i in range(length)
+    ]
+    box = {"category_id": 1, "bbox": [10, 10, 100, 100], "area": 10000, "iscrowd": 0}
+    annotations = [{"id": i, "image_id": i, **box} for i in range(length)]
+    content = {"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "object"}]}
+    folder = files[0].parent
+    file = folder.with_name(f"{folder.name}_{length}.json")
+    write_json(file, content)
+    return Coco(folder.parent, "train", file.name, folder.name, for_training=True)
+
+
 def create_step() -> Callable[..., Any]:
     """A graph that takes batches as a step of training does, and does as good as nothing with them."""
     import mindspore as ms  # here: the processes of the bare loop do without
     from mindspore import nn
 
     class FirstPixels(nn.Cell):
-        def construct(self, images, targets):
-            return images[:, 0, 0, 0], targets
+        def construct(self, *arrays):
+            return arrays[0][:, 0, 0, 0], arrays[1:]
 
     ms.set_context(mode=ms.GRAPH_MODE, device_target="CPU")
     net = FirstPixels()
@@ -110,27 +155,36 @@ def pipeline_rate(
     kind: str, files: Sequence[Path], workers: int, batch_size: int, count: int, step: Callable[..., Any]
 ) -> float:
     """Images a second that have gone through `step` in batches, after the first ones."""
-    dataset = open_repeated(files, count + 4 * batch_size)
-    if kind == "evaluation":
-        loader: Any = EvalLoader(dataset, **INPUT, batch_size=batch_size, crop_pct=0.9, workers=workers)
+    if kind == "detection":
+        batch_size, count = min(batch_size, DETECTOR_BATCH), -(-count // OF_DETECTION)
+    length = count + 4 * batch_size
+    dataset = open_repeated(files, length)
+    if kind == "detection":
+        loader: Any = DetectionTrainLoader(
+            open_annotated(files, length), **DETECTION, batch_size=batch_size, seed=0, workers=workers
+        )
+        batches = loader.epoch(0)
+    elif kind == "evaluation":
+        loader = EvalLoader(dataset, **INPUT, batch_size=batch_size, crop_pct=0.9, workers=workers)
         batches = ((images, labels) for (images,), (labels, *_), _ in loader)
     else:
         recipe = {**CROP, **MIXING, **(PLAIN if kind == "plain training" else FULL)}
         loader = TrainLoader(dataset, **INPUT, **recipe, batch_size=batch_size, seed=0, repeats=1, workers=workers)
         batches = loader.epoch(0)
-    for images, targets, *_ in islice(batches, 3):  # while the workers start, and what was ready before the clock
-        step(images, targets)
+    for batch in islice(batches, 3):  # while the workers start, and what was ready before the clock
+        step(*batch)
     begin = time.perf_counter()
-    arrived = sum(len(step(images, targets)) for images, targets, *_ in islice(batches, -(-count // batch_size)))
+    arrived = sum(len(step(*batch)) for batch in islice(batches, -(-count // batch_size)))
     rate = arrived / (time.perf_counter() - begin)
     batches.close()
-    if isinstance(loader, TrainLoader):
-        loader.close()
+    loader.close()
     return rate
 
 
 def bare_rate(kind: str, files: Sequence[Path], processes: int, count: int, is_tuned: bool = False) -> float:
     """Images a second of bare loops in `processes` processes side by side."""
+    if kind == "detection":
+        count = -(-count // OF_DETECTION)
     context = get_context("spawn")
     barrier = context.Barrier(processes)
     with (
@@ -162,6 +216,11 @@ def bare_loop(kind: str, files: Sequence[Path], count: int) -> float:
 def _steps(kind: str, files: Iterator[Path]) -> Iterator[int]:
     """Does the work, and yields after every step how many images it was."""
     rng = np.random.default_rng(0)
+    if kind == "detection":
+        place, box = DetectionTransform(**DETECTION), np.array([[10, 10, 110, 110]], np.float32)
+        for file in files:
+            place(read_image(file), box, rng)
+            yield 1
     if kind == "evaluation":
         transform = EvalTransform(**INPUT, crop_pct=0.9)
         for file in files:
@@ -228,16 +287,19 @@ def main(argv: Sequence[str] | None = None) -> None:
     workers = num_threads(options.workers)
     all_rates: dict[str, dict[str, list[float]]] = {kind: {} for kind in KINDS}
     with tempfile.TemporaryDirectory() as name:
-        make_images(Path(name) / "photos", options.files)
-        files = sorted((Path(name) / "photos").iterdir())
-        size = statistics.mean(file.stat().st_size for file in files)
-        print(f"{options.files} JPEGs of {WIDTH} x {HEIGHT} pixels, {size / 1000:.0f} kB each", flush=True)
-        measures: dict[str, Callable[[str], float]] = {
-            "bare": partial(bare_rate, files=files, processes=workers, count=options.images),
-            "tuned": partial(bare_rate, files=files, processes=workers, count=options.images, is_tuned=True),
+        files, sizes = {}, {}
+        for folder, (width, height) in SIZES.items():
+            make_images(Path(name) / folder, max(1, options.files // (width * height // SMALLEST)))
+            files[folder] = sorted((Path(name) / folder).iterdir())
+            sizes[folder] = statistics.mean(file.stat().st_size for file in files[folder])
+            made = counted(len(files[folder]), "JPEG")
+            print(f"{made} of {width} x {height} pixels, {sizes[folder] / 1000:.0f} kB each", flush=True)
+        bare = partial(bare_rate, processes=workers, count=options.images)
+        measures: dict[str, Callable[[str, Sequence[Path]], float]] = {
+            "bare": bare,
+            "tuned": partial(bare, is_tuned=True),
             "pipeline": partial(
                 pipeline_rate,
-                files=files,
                 workers=workers,
                 batch_size=options.batch_size,
                 count=options.images,
@@ -247,7 +309,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         for number in range(options.rounds):
             for kind in KINDS:
                 for which, measure in measures.items():
-                    rate = measure(kind)
+                    rate = measure(kind, files[KINDS[kind]])
                     all_rates[kind].setdefault(which, []).append(rate)
                     print(f"round {number + 1}, {kind}, {which}: {rate:.0f} images/s", flush=True)
     medians = {
@@ -259,7 +321,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     print("\n".join(_table(medians, workers)))
     if options.json is not None:
-        content = {"workers": workers, "batch_size": options.batch_size, "file_bytes": size, "rates": all_rates}
+        content = {"workers": workers, "batch_size": options.batch_size, "file_bytes": sizes, "rates": all_rates}
         write_json(options.json, {**content, "medians": medians})
 
 

@@ -30,7 +30,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -53,6 +53,7 @@ from src.errors import UserError
 from src.files.json_file import write_json
 from src.files.output_file import check_output_file
 from src.models import get_variant
+from src.rule import Precision
 from src.tasks import create_task
 
 WARM_UP_STEPS = 2
@@ -104,6 +105,7 @@ def measure(
     num_steps: int,
     num_products: int,
     device: str | None,
+    precision: Precision = "float32",
 ) -> Measurement:
     """Measures one of `KINDS`. Meant for a fresh process.
 
@@ -115,11 +117,12 @@ def measure(
         num_steps: steps that are timed.
         num_products: matrix products of each library that are timed between them.
         device: CPU, GPU or Ascend; what is there when None.
+        precision: of the matrix products.
 
     Raises:
-        UserError: the network cannot be built, or the device is not there.
+        UserError: the network cannot be built, or the device is not there, or has not the precision.
     """
-    cell, inputs, net = build(kind, model, arguments, batch_size, device)
+    cell, inputs, net = build(kind, model, arguments, batch_size, device, precision)
     multiply_adds = KINDS[kind] * batch_size * count(net).total
 
     def step():
@@ -157,30 +160,30 @@ def measure(
 
 
 def measure_start(
-    model: str, arguments: dict[str, Any], batch_size: int, device: str | None, cache: Path
+    model: str, arguments: dict[str, Any], batch_size: int, device: str | None, precision: Precision, cache: Path
 ) -> tuple[float, str]:
     """Seconds from here to the first finished step of training, and how it got its graph. Meant for a fresh process.
 
     Args:
-        model, arguments, batch_size, device: see `measure`.
+        model, arguments, batch_size, device, precision: see `measure`.
         cache: folder of the compiler cache.
     """
     since = time.perf_counter()
-    cell, inputs, _ = build("training", model, arguments, batch_size, device)
+    cell, inputs, _ = build("training", model, arguments, batch_size, device, precision)
     line = CompilerCache(cache, "training_step", {"batch_size": batch_size}).compile("training_step", cell, *inputs)
     _to_host(cell(*inputs))
     return time.perf_counter() - since, line
 
 
 def measure_operators(
-    kind: str, model: str, arguments: dict[str, Any], batch_size: int, device: str | None
+    kind: str, model: str, arguments: dict[str, Any], batch_size: int, device: str | None, precision: Precision
 ) -> dict[str, float]:
     """Milliseconds of a step for each kind of operator that the host ran, the most first; see `measure`.
 
     Raises:
         UserError: as `measure`; MindSpore's profiler recorded no operators of the host.
     """
-    cell, inputs, _ = build(kind, model, arguments, batch_size, device)
+    cell, inputs, _ = build(kind, model, arguments, batch_size, device, precision)
     for _ in range(1 + WARM_UP_STEPS):
         _to_host(cell(*inputs))
     with tempfile.TemporaryDirectory() as folder:
@@ -197,7 +200,12 @@ def measure_operators(
 
 
 def build(
-    kind: str, model: str, arguments: dict[str, Any], batch_size: int, device: str | None
+    kind: str,
+    model: str,
+    arguments: dict[str, Any],
+    batch_size: int,
+    device: str | None,
+    precision: Precision = "float32",
 ) -> tuple[nn.Cell, tuple[ms.Tensor, ...], nn.Cell]:
     """What to call, with what, and the network in it."""
     structure = dict(arguments)
@@ -205,7 +213,7 @@ def build(
     config = Config(
         model=ModelConfig(name=model, structure=structure, **settings),
         data=DataConfig(source="coco" if model in list_detectors() else "folder"),
-        train=TrainConfig(batch_size=batch_size, recompute=kind == "recomputed"),
+        train=TrainConfig(batch_size=batch_size, recompute=kind == "recomputed", precision=precision),
     )
     task = create_task(config)
     task.open_without_data()
@@ -325,6 +333,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--threads", type=_positive, help="of NumPy and of MindSpore; their own choice if absent")
     parser.add_argument("--device", choices=("CPU", "GPU", "Ascend"), help="what is there if absent")
+    parser.add_argument("--precision", choices=get_args(Precision), default="float32", help="of the matrix products")
     parser.add_argument("--steps", type=_positive, default=10, help="steps that are timed (default 10)")
     parser.add_argument("--products", type=_positive, default=20, help="matrix products that are timed (default 20)")
     parser.add_argument("--recompute", action="store_true", help="measure training with recomputed blocks too")
@@ -370,21 +379,22 @@ def main(argv: Sequence[str] | None = None) -> None:
             os.environ[variable] = str(options.threads)  # read when the new processes load MindSpore and NumPy
     sizes = (options.batch_size, options.steps, options.products)
     kinds = [kind for kind in KINDS if kind != "recomputed" or options.recompute]
-    measurements = {kind: _in_new_process(measure, kind, model, arguments, *sizes, options.device) for kind in kinds}
+    where = options.device, options.precision
+    measurements = {kind: _in_new_process(measure, kind, model, arguments, *sizes, *where) for kind in kinds}
     operators = {}
     if options.operators:
-        batch = (model, arguments, options.batch_size, options.device)
+        batch = (model, arguments, options.batch_size, *where)
         operators = {kind: _in_new_process(measure_operators, kind, *batch) for kind in kinds}
     starts = []
     if options.starts:
         with tempfile.TemporaryDirectory() as cache:
-            start = (model, arguments, options.batch_size, options.device, Path(cache))
+            start = (model, arguments, options.batch_size, *where, Path(cache))
             starts = [_in_new_process(measure_start, *start) for _ in range(2)]
     inference = measurements["inference"]
     height, width = inference.image_size
     threads = os.environ.get("OMP_NUM_THREADS", f"all of {len(os.sched_getaffinity(0))}")
     print(
-        f"\n{model}, batch of {options.batch_size}, {height} x {width} pixels, float32, "
+        f"\n{model}, batch of {options.batch_size}, {height} x {width} pixels, {options.precision}, "
         f"{inference.device}, threads: {threads}\n"
     )
     print("\n".join(_table(measurements)))

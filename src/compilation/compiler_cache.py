@@ -28,6 +28,7 @@ from ..files.file_lock import file_lock
 from ..files.whole_file import write_whole
 from ..layers.conv import convolves_by_kernel
 from ..layers.cpu_kernels import kernel_library
+from ..layers.wrapping import computes_in_64_bits
 
 _SEAL = "seal.json"
 _NO_START_SCRIPT = (OSError, SyntaxError, ImportError)
@@ -107,7 +108,7 @@ class CompilerCache:
             {"device": ms.get_context("device_target"), "ranks": [self.ranks.rank, self.ranks.count]},
             [kernel_library().path, convolves_by_kernel()] if ms.get_context("device_target") == "CPU" else [],
             self.settings,
-            [self.graph, cell.training],
+            [self.graph, cell.training, computes_in_64_bits()],
             parameters,
             [(x.shape, str(x.dtype)) for x in inputs],
         )

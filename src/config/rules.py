@@ -76,6 +76,7 @@ RULES: dict[str, Rule] = {
     "data.repeats": _from(1, 1000),
     "data.crop_pct": _from(0.1, 1),
     "data.workers": _from(0, 1024),
+    "data.prefetch_to_device": _from(0, 64),
     "data.short_sides": Rule(
         "one or more sides from 1 to 16384", lambda v: v and all(1 <= side <= 16384 for side in v)
     ),

@@ -79,6 +79,8 @@ class DataConfig:
         on_bad_image: 'error' stops at an image that cannot be read, 'skip' takes the next one and counts.
         crop_pct: centre crop's share of the resized short side in evaluation.
         workers: processes that read and transform images; with 0 the training process does, best for small images.
+        prefetch_to_device: batches that are copied to the device ahead, while a step runs; when null 1 on Ascend and
+            GPU, 0 on CPU.
         short_sides: detection: what the shorter side is resized to, one of them at random in training, the largest in
             evaluation.
         long_side: detection: what the longer side is resized to at most.
@@ -111,6 +113,7 @@ class DataConfig:
     on_bad_image: OnBadImage = "error"
     crop_pct: float = 0.9
     workers: int = 2
+    prefetch_to_device: int | None = None
     short_sides: list[int] = field(default_factory=lambda: [800])
     long_side: int = 1333
     train_annotations: str | None = None

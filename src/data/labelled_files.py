@@ -7,6 +7,7 @@ from PIL import Image
 
 from .fingerprint import fingerprint
 from .read_image import read_image
+from .reduced_decoding import Least
 
 
 class LabelledFiles:
@@ -34,6 +35,10 @@ class LabelledFiles:
 
     def __getitem__(self, index: int) -> tuple[Image.Image, int]:
         return read_image(self.path(index)), self.label(index)
+
+    def reduced(self, index: int, least: Least) -> tuple[Image.Image, int]:
+        """The same, of at least the size that `least` says."""
+        return read_image(self.path(index), least), self.label(index)
 
     def path(self, index: int) -> Path:
         return self._folder / self._images[index]

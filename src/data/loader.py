@@ -20,6 +20,7 @@ from .mixup import Mix, Mixing, mix_images
 from .parallel_map import ParallelMap
 from .random_erasing import RandomErasing
 from .random_streams import augmentation_stream, erasing_stream, mixing_stream
+from .reduced_decoding import Least, Size, read_reduced
 from .shared_batches import Arrays, BatchPlan, Fields, SharedBatches, Work
 from .transforms import EvalTransform, TrainTransform
 
@@ -358,23 +359,31 @@ class _TrainWork:
 
     def __call__(self, batch: Arrays, first: int, end: int) -> dict[int, str] | None:
         epoch, step = batch["moment"].tolist()
-        images: dict[int, tuple[Image.Image, int]] = {}
+        mix = self.mix(step) if self._mixing.enabled else None
+        own = batch["indices"][first:end].tolist()
+        if mix is not None:
+            own += batch["indices"][::-1][first:end].tolist()
+        images: dict[int, tuple[Image.Image, int, Size]] = {}
         bad: dict[int, str] = {}
 
         def augment(position: int) -> np.ndarray:
             index, copy = int(batch["indices"][position]), int(batch["copies"][position])
+
+            def least(size: Size) -> Size:
+                if own.count(index) > 1 or not self._transform.can_reduce(size):  # other crops of it are made too
+                    return size
+                return self._transform.least_size(size, augmentation_stream(self._seed, epoch, index, copy))
+
             if index not in images:
-                images[index] = self._read(index, bad)
-            image, batch["labels"][position] = images[index]
-            return self._transform(image, augmentation_stream(self._seed, epoch, index, copy))
+                images[index] = self._read(index, bad, least)
+            image, batch["labels"][position], size = images[index]
+            return self._transform(image, augmentation_stream(self._seed, epoch, index, copy), size)
 
         def finish(position: int, pixels: np.ndarray) -> None:
             index, copy = int(batch["indices"][position]), int(batch["copies"][position])
-            values = self._transform.normalize(pixels)
+            values = self._transform.normalize(pixels, batch["images"][position])
             self._erasing(values, erasing_stream(self._seed, epoch, index, copy))
-            batch["images"][position] = values
 
-        mix = self.mix(step) if self._mixing.enabled else None
         for position in range(first, end):
             pixels = augment(position)
             partner = len(batch["indices"]) - 1 - position
@@ -386,12 +395,20 @@ class _TrainWork:
                 finish(partner, mix_images(partner_pixels, pixels, mix))
         return bad or None
 
-    def _read(self, index: int, bad: dict[int, str]) -> tuple[Image.Image, int]:
-        """The image, or the next one that can be read; notes the others in `bad`."""
+    def _read(self, index: int, bad: dict[int, str], least: Least) -> tuple[Image.Image, int, Size]:
+        """The image, or the next one that can be read, its label, and its size before it was reduced; notes the others
+        in `bad`."""
+        sizes: list[Size] = []
+
+        def noted(size: Size) -> Size:
+            sizes.append(size)
+            return least(size)
+
         for offset in range(len(self.dataset)):
             candidate = (index + offset) % len(self.dataset)
             try:
-                return self.dataset[candidate]
+                image, label = read_reduced(self.dataset, candidate, noted)
+                return image, label, sizes[-1] if sizes else (image.height, image.width)
             except UserError as error:
                 if not self._skip:
                     raise
@@ -416,7 +433,7 @@ class _EvalWork:
                     raise
                 bad[index] = str(error)
                 continue
-            batch["images"][position] = self._transform(image)
+            self._transform(image, batch["images"][position])
             batch["labels"][position] = label
             batch["is_read"][position] = True
         return bad or None

@@ -31,6 +31,7 @@ from ..errors import UserError
 from ..files.json_file import from_json
 from .fingerprint import fingerprint
 from .read_image import decode_image
+from .reduced_decoding import Least
 from .val_split import Division
 
 MANIFEST = "mindrecord.json"
@@ -171,8 +172,14 @@ class MindRecord:
         return len(self._labels)
 
     def __getitem__(self, index: int) -> tuple[Image.Image, int]:
-        image = decode_image(io.BytesIO(self.read(index)), lambda: self.describe(index))
-        return image, self.label(index)
+        return self._decode(index, None), self.label(index)
+
+    def reduced(self, index: int, least: Least) -> tuple[Image.Image, int]:
+        """The same, of at least the size that `least` says."""
+        return self._decode(index, least), self.label(index)
+
+    def _decode(self, index: int, least: Least | None) -> Image.Image:
+        return decode_image(io.BytesIO(self.read(index)), lambda: self.describe(index), least)
 
     def label(self, index: int) -> int:
         return int(self._labels[index])

@@ -31,6 +31,7 @@ import numpy as np
 from PIL import Image
 
 from ..errors import ImageWarning, UserError
+from .reduced_decoding import Least
 
 # In the order in which they are tried: the usual ones first. MPO, a JPEG with several frames, is opened as JPEG.
 FORMATS = (
@@ -59,8 +60,12 @@ def image_endings() -> frozenset[str]:
     return frozenset(ending for ending, name in Image.registered_extensions().items() if name in readable)
 
 
-def read_image(path: str | Path) -> Image.Image:
+def read_image(path: str | Path, least: Least | None = None) -> Image.Image:
     """Reads and decodes a file completely. Of 16-bit images that come out almost black it warns (`ImageWarning`).
+
+    Args:
+        path: of the file.
+        least: the size that the image must have at least, where it may be reduced.
 
     Raises:
         UserError: the file is missing, empty, truncated, not an image, too large, of a kind that has no defined RGB
@@ -71,10 +76,10 @@ def read_image(path: str | Path) -> Image.Image:
             raise ValueError("a folder, pipe, socket or device, which is not opened")
     except (OSError, ValueError) as error:
         raise _unreadable(str(path), error) from error
-    return decode_image(path, lambda: str(path))
+    return decode_image(path, lambda: str(path), least)
 
 
-def decode_image(file: str | Path | BinaryIO, describe: Callable[[], str]) -> Image.Image:
+def decode_image(file: str | Path | BinaryIO, describe: Callable[[], str], least: Least | None = None) -> Image.Image:
     """The same for what is a regular file or its bytes; `describe` names it in messages.
 
     Raises:
@@ -82,6 +87,10 @@ def decode_image(file: str | Path | BinaryIO, describe: Callable[[], str]) -> Im
     """
     try:
         with Image.open(file, formats=formats()) as image:
+            if least is not None:
+                height, width = least((image.height, image.width))
+                if (width, height) != image.size:
+                    image.draft(None, (width, height))
             is_reduced = _is_reduced(image)
             image, brightest = _to_rgb(image)
     except Image.DecompressionBombError as error:

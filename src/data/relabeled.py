@@ -6,6 +6,7 @@ from PIL import Image
 
 from .labels import match_labels
 from .loader import Dataset
+from .reduced_decoding import Least, read_reduced
 
 
 class Relabeled:
@@ -29,6 +30,11 @@ class Relabeled:
 
     def __getitem__(self, index: int) -> tuple[Image.Image, int]:
         image, label = self._dataset[index]
+        return image, self._outputs[label]
+
+    def reduced(self, index: int, least: Least) -> tuple[Image.Image, int]:
+        """The same, of at least the size that `least` says, where the data set can do that."""
+        image, label = read_reduced(self._dataset, index, least)
         return image, self._outputs[label]
 
     def label(self, index: int) -> int:

@@ -14,9 +14,11 @@ from ..errors import UserError
 from .augmix import AugMix
 from .color_jitter import ColorJitter
 from .rand_augment import RandAugment
+from .reduced_decoding import Size
 from .three_augment import ThreeAugment
 
 CROP_ATTEMPTS = 10
+SPARE = 2
 MAX_ELONGATION = 64
 MODES = {1: "L", 3: "RGB"}
 RANDOM_FILTERS = (Image.Resampling.BILINEAR, Image.Resampling.BICUBIC)
@@ -99,6 +101,14 @@ def central_crop(size: tuple[int, int], ratio: tuple[float, float]) -> tuple[int
     return left, top, left + crop_width, top + crop_height
 
 
+def scaled_box(box: tuple[int, int, int, int], size: Size, own: Size) -> tuple[int, int, int, int]:
+    """A box in an image of `size`, in pixels of the same image resized to `own`: left, top, right, bottom."""
+    (height, width), (own_height, own_width) = size, own
+    left, top, right, bottom = box
+    across, down = own_width / width, own_height / height
+    return round(left * across), round(top * down), round(right * across), round(bottom * down)
+
+
 def draw_filter(rng: np.random.Generator) -> Image.Resampling:
     """Bilinear or bicubic, with equal probability."""
     return RANDOM_FILTERS[int(rng.integers(len(RANDOM_FILTERS)))]
@@ -122,19 +132,23 @@ def flip(image: Image.Image) -> Image.Image:
     return image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
 
 
-def normalize(pixels: Image.Image | np.ndarray, mean: np.ndarray, std: np.ndarray) -> np.ndarray:
+def normalize(
+    pixels: Image.Image | np.ndarray, mean: np.ndarray, std: np.ndarray, out: np.ndarray | None = None
+) -> np.ndarray:
     """(value / 255 - mean) / std, each operation in float32.
 
     Args:
         pixels: 8 bits a channel: a grey or RGB image, or an array (H, W) or (H, W, C).
         mean, std: (C, 1, 1) float32.
+        out: where the result goes, (C, H, W) float32; a new array when None.
 
     Returns:
-        (C, H, W) float32, contiguous.
+        (C, H, W) float32, contiguous where it is new.
     """
     pixels = np.asarray(pixels)
     pixels = pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)  # (C, H, W)
-    values = pixels.astype(np.float32, order="C")
+    values = np.empty(pixels.shape, np.float32) if out is None else out
+    values[:] = pixels
     values /= np.float32(255)
     values -= mean
     values /= std
@@ -174,9 +188,9 @@ class EvalTransform:
             raise UserError(f"crop_pct must be above 0 and at most 1, got {crop_pct}")
         self.resize_size = resize_size(self.size, crop_pct)
 
-    def __call__(self, image: Image.Image) -> np.ndarray:
-        """Pillow image -> (C, H, W) float32."""
-        return normalize(self._cropped(image), self._mean, self._std)
+    def __call__(self, image: Image.Image, out: np.ndarray | None = None) -> np.ndarray:
+        """Pillow image -> (C, H, W) float32, written to `out` where that is given."""
+        return normalize(self._cropped(image), self._mean, self._std, out)
 
     def pixels(self, image: Image.Image) -> np.ndarray:
         """Pillow image -> (H, W, C) uint8, before normalisation; may be read-only."""
@@ -248,10 +262,19 @@ class TrainTransform:
         elif rand_augment is not None:
             self._augment = RandAugment(rand_augment, rgb_mean)
 
-    def __call__(self, image: Image.Image, rng: np.random.Generator) -> np.ndarray:
-        """Pillow image -> (H, W, C) uint8, decided by `rng`; may be read-only."""
+    def __call__(self, image: Image.Image, rng: np.random.Generator, size: Size | None = None) -> np.ndarray:
+        """Pillow image -> (H, W, C) uint8, decided by `rng`; may be read-only.
+
+        Args:
+            image: perhaps of a reduced size.
+            rng: decides.
+            size: before it was reduced; its own when None.
+        """
         image = to_mode(image, "RGB" if self._augment else self._mode)
-        box = draw_crop(rng, (image.height, image.width), self._scale, self._ratio)
+        own = image.height, image.width
+        box = draw_crop(rng, size or own, self._scale, self._ratio)
+        if size is not None:
+            box = scaled_box(box, size, own)
         image = crop_and_resize(image, box, self.size, draw_filter(rng))
         if draw_flip(rng, self._flip_prob):
             image = flip(image)
@@ -260,9 +283,21 @@ class TrainTransform:
         pixels = np.asarray(image)
         return pixels[..., None] if pixels.ndim == 2 else pixels  # (H, W, C)
 
-    def normalize(self, pixels: np.ndarray) -> np.ndarray:
-        """(H, W, C) uint8, as they come from here or mixed -> (C, H, W) float32."""
-        return normalize(pixels, self._mean, self._std)
+    def least_size(self, size: Size, rng: np.random.Generator) -> Size:
+        """The smallest size that an image of `size` may be decoded to, if `rng` decides what `__call__` does to it: its
+        crop has `SPARE` times the result's sides then, so that the resize still averages."""
+        left, top, right, bottom = draw_crop(rng, size, self._scale, self._ratio)
+        factor = SPARE * max(self.size[0] / (bottom - top), self.size[1] / (right - left))
+        return tuple(min(side, math.ceil(factor * side)) for side in size)
+
+    def can_reduce(self, size: Size) -> bool:
+        """Whether an image of `size` is so large that `least_size` can be half of it."""
+        return all(side >= 2 * SPARE * needed for side, needed in zip(size, self.size, strict=True))
+
+    def normalize(self, pixels: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+        """(H, W, C) uint8, as they come from here or mixed -> (C, H, W) float32, written to `out` where that is
+        given."""
+        return normalize(pixels, self._mean, self._std, out)
 
 
 def _check_size(image_size: int | tuple[int, int]) -> tuple[int, int]:

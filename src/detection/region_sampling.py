@@ -6,7 +6,7 @@ Source: Girshick, Fast R-CNN, 2015, section 2.3; settings of mmdetection 3.3.0 (
 from mindspore import dtype as mstype
 from mindspore import nn, ops
 
-from ..layers.random_mask import LAYER_FACTOR, ROW_FACTOR, mask_bits
+from ..layers.random_mask import mask_bits, row_words
 from .matcher import Matcher
 from .nms import TopRows
 from .rows import rows_of_batch
@@ -86,7 +86,7 @@ class RegionSampling(nn.Cell):
     def keys(self, key, n):
         """(B, n) whole numbers from 0 on, at random, float32."""
         index = ops.tile(ops.arange(n).astype(mstype.int32).reshape(1, -1), (key.shape[0], 1))
-        bits = mask_bits(index * ROW_FACTOR + self.stage * LAYER_FACTOR, ops.tile(key.reshape(-1, 1), (1, n)))
+        bits = mask_bits(row_words(index, self.stage), ops.tile(key.reshape(-1, 1), (1, n)))
         return ops.bitwise_and(bits, (1 << KEY_BITS) - 1).astype(mstype.float32)
 
     def draw(self, wanted, keys, top):

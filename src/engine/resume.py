@@ -11,7 +11,7 @@ from .run_folder import RunFolder
 
 FREE_KEYS = (
     "device", "output", "limit_batches", "init_from", "init_head",
-    "data.root", "data.train_list", "data.val_list", "data.classes", "data.workers",
+    "data.root", "data.train_list", "data.val_list", "data.classes", "data.workers", "data.prefetch_to_device",
     "data.on_bad_image", "optimizer.shard_state", "train.log_every", "train.eval_every", "train.patience",
     "train.save_every", "train.keep_checkpoints", "train.tensorboard", "train.recompute", "compiler_cache",
 )  # fmt: skip

@@ -26,7 +26,7 @@ class SkippedImages:
         new = {
             (number, index): reason
             for number, loader in enumerate(self._loaders)
-            for index, reason in loader.bad_images.items()
+            for index, reason in loader.bad_images.copy().items()  # which a thread may be adding to
             if (number, index) not in self._named
         }
         self._named |= new.keys()

@@ -29,6 +29,7 @@ from .agreement import check_same_start
 from .checkpoint_keeper import CheckpointKeeper
 from .evaluation import evaluate
 from .from_config import create_compiler_cache, create_schedule, create_train_step
+from .prefetch import Prepared, batches_ahead, on_device
 from .resume import choose_start
 from .run_folder import RunFolder
 from .run_log import RunLog
@@ -79,10 +80,11 @@ class Training:
             lines.append(counted(self.ranks.count, "device"))
         lines += about_data
         check_same_start(self.exchange, config, self.task.facts())
-        check_arithmetic(config.train.precision)
+        lines += check_arithmetic(config.train.precision)
 
         self.train_batches = self.task.create_train_batches(self.ranks)
         self.eval_batches = self.task.create_eval_batches(self.ranks)
+        self.batches_ahead = batches_ahead(config.data.prefetch_to_device)
         self.steps_per_epoch = min(len(self.train_batches), config.limit_batches or len(self.train_batches))
         self.epochs = config.schedule.epochs + config.schedule.cooldown_epochs
         self.total_steps = self.epochs * self.steps_per_epoch
@@ -253,10 +255,14 @@ class Training:
         """
         epoch, first = divmod(self.step, self.steps_per_epoch)
         self.step_cell.set_train()
-        with closing(self.train_batches.epoch(epoch, first)) as batches:
+        micro_batches = (self.steps_per_epoch - first) * self.config.train.accumulate
+        with (
+            closing(self.train_batches.epoch(epoch, first)) as batches,
+            on_device(batches, micro_batches, self.batches_ahead) as prepared,
+        ):
             for number in range(first, self.steps_per_epoch):
                 self.profile.before_step(is_first=number == first)
-                losses, waited = self._step(batches)
+                losses, waited = self._step(prepared)
                 self.step += 1
                 told = self.exchange.gather([*losses, stop.signal or 0])
                 losses = told[:, :-1].mean(axis=0).tolist()
@@ -275,14 +281,13 @@ class Training:
                     self._stop(signal.Signals(asked))
                 yield
 
-    def _step(self, batches: Iterator[tuple[np.ndarray, ...]]) -> tuple[np.ndarray, float]:
+    def _step(self, prepared: Iterator[Prepared]) -> tuple[np.ndarray, float]:
         """Trains on the micro-batches of a step; returns its mean losses, and the seconds it waited for data."""
         losses, waited = [], 0.0
         for _ in range(self.config.train.accumulate):
             since = time.perf_counter()
-            arrays = next(batches)
+            batch, _ = next(prepared)
             waited += time.perf_counter() - since
-            batch = [Tensor.from_numpy(array) for array in arrays]  # not copied: used up below
             if self._compile("training_step", self.step_cell, *batch):
                 waited = 0.0  # the clock starts anew
             losses.append(self.step_cell(*batch).asnumpy().astype(np.float64))
@@ -403,7 +408,16 @@ class Training:
         limit, scorer = self.config.limit_batches, self.task.create_scorer()
         total = min(len(self.eval_batches), limit or len(self.eval_batches)) * self.config.train.batch_size
         with Progress(title, total, shown=self.ranks.is_first) as progress:
-            return evaluate(self.predictions, self.eval_batches, scorer, self.exchange, progress, limit, stop_if_asked)
+            return evaluate(
+                self.predictions,
+                self.eval_batches,
+                scorer,
+                self.exchange,
+                progress,
+                limit,
+                self.batches_ahead,
+                stop_if_asked,
+            )
 
 
 def check_start(config: Config, folder: RunFolder, resume: str, overwrite: bool, allow_changes: bool) -> None:

@@ -2,7 +2,7 @@
 
 MindSpore fixes the seeds of `nn.Dropout` when the Cell is built and does not save its state: a resumed run would see
 other masks, and so would the same images on another number of devices. Here a mask is a hash of (key of the step,
-layer, position of the image in the global batch, element), in 32-bit integers that wrap alike on every device.
+layer, position of the image in the global batch, element), in 32-bit integers that wrap (`src.layers.wrapping`).
 
 The training step numbers the layers (`number_masks`) and assigns `mask_state` at every step. Layers that nobody has
 numbered use MindSpore's own randomness, so that a network can be trained by any other loop too.
@@ -11,6 +11,8 @@ numbered use MindSpore's own randomness, so that a network can be trained by any
 import numpy as np
 from mindspore import Parameter, Tensor, nn, ops
 from mindspore import dtype as mstype
+
+from .wrapping import wrapping_product, wrapping_sum
 
 NOT_NUMBERED = -1
 KEY, PART, NUM_PARTS, PART_SIZE = range(4)
@@ -64,9 +66,8 @@ class RandomMask(nn.Cell):
         position = num_parts * image + ops.select(in_first_half, part.expand_as(row), mirrored.expand_as(row))
         of_batch = position * rows_per_image + row - image * rows_per_image
         row = ops.select((rows < size).expand_as(row), row, of_batch)
-        row = row * ROW_FACTOR + self.layer * LAYER_FACTOR
-        column = _hash(ops.arange(columns).astype(mstype.int32) * COLUMN_FACTOR)
-        keep = mask_bits(row.reshape(-1, 1), state[KEY], column) >= self.threshold
+        column = _hash(wrapping_product(ops.arange(columns).astype(mstype.int32), COLUMN_FACTOR))
+        keep = mask_bits(row_words(row, self.layer).reshape(-1, 1), state[KEY], column) >= self.threshold
         return ops.stop_gradient(keep.astype(dtype) * (1.0 / (1.0 - self.rate)))
 
 
@@ -77,10 +78,14 @@ def number_masks(net: nn.Cell) -> None:
         layer.layer = number
 
 
+def row_words(row, layer):
+    """Words of the rows (int32) of a layer: row * ROW_FACTOR + layer * LAYER_FACTOR."""
+    return wrapping_sum(wrapping_product(row, ROW_FACTOR), layer * LAYER_FACTOR)
+
+
 def mask_bits(words, key, column=0):
-    """Bits of an element, int32: `words` are row * ROW_FACTOR + layer * LAYER_FACTOR, `column` is hashed; 0 for the
-    first column."""
-    return _hash(_hash(_hash(words) + key) + column)
+    """Bits of an element, int32: `words` as of `row_words`; `column` is hashed, 0 for the first column."""
+    return _hash(wrapping_sum(_hash(wrapping_sum(_hash(words), key)), column))
 
 
 def to_int32(values: np.ndarray) -> np.ndarray:
@@ -90,13 +95,13 @@ def to_int32(values: np.ndarray) -> np.ndarray:
 
 def step_key(seed: int, step):
     """Key of a step, int32: `step` is the number of the step, an int32 Tensor."""
-    return _hash(_hash(step) + seed * LAYER_FACTOR % 2**31)
+    return _hash(wrapping_sum(_hash(step), seed * LAYER_FACTOR % 2**31))
 
 
 def _hash(x):
     """A bijection of int32 that spreads every bit over all."""
-    x = ops.bitwise_xor(x, _shift_right(x, 16)) * _MULTIPLIER_1
-    x = ops.bitwise_xor(x, _shift_right(x, 15)) * _MULTIPLIER_2
+    x = wrapping_product(ops.bitwise_xor(x, _shift_right(x, 16)), _MULTIPLIER_1)
+    x = wrapping_product(ops.bitwise_xor(x, _shift_right(x, 15)), _MULTIPLIER_2)
     return ops.bitwise_xor(x, _shift_right(x, 16))
 
 

@@ -10,6 +10,7 @@ from mindspore import dtype as mstype
 
 from .drop_path import DropPath
 from .random_mask import LAYER_FACTOR, ROW_FACTOR, mask_bits, mask_state, number_masks, to_int32
+from .wrapping import wrapping_product, wrapping_sum
 
 
 class StepMasks(nn.Cell):
@@ -70,5 +71,5 @@ class DropPathTable(nn.Cell):
             layer.read_masks(masks, index)
 
     def construct(self, key, part):
-        bits = mask_bits(self.words + self.word_steps * part, key)
+        bits = mask_bits(wrapping_sum(self.words, wrapping_product(self.word_steps, part)), key)
         return ops.assign(self.masks, (bits >= self.thresholds).astype(mstype.float32) * self.factors)

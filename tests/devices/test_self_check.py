@@ -8,6 +8,7 @@ from mindspore import Tensor
 from src.devices import self_check
 from src.devices.self_check import BITS, KEY, NUM_ONES, WORDS, check_arithmetic
 from src.errors import UserError
+from src.layers.wrapping import compute_in_64_bits, computes_in_64_bits
 
 
 def hash32(x):
@@ -25,7 +26,22 @@ def test_stored_bits_are_those_of_whole_numbers():
 
 @pytest.mark.parametrize("precision", ["float32", "float16"])
 def test_it_passes(precision):
-    check_arithmetic(precision)
+    assert check_arithmetic(precision) == []
+
+
+@pytest.fixture
+def usual_form():
+    yield
+    compute_in_64_bits(False)
+
+
+def test_masks_are_computed_in_64_bits_where_32_bits_saturate(monkeypatch, usual_form):
+    saturating = Wrong((2**31 - 1, *BITS[1:]), NUM_ONES)
+    true = self_check._Arithmetic
+    monkeypatch.setattr(self_check, "_Arithmetic", lambda dtype: true(dtype) if computes_in_64_bits() else saturating)
+    (line,) = check_arithmetic("float32")
+    assert "do not wrap on this CPU" in line and "computed in 64 bits" in line
+    assert computes_in_64_bits()
 
 
 class Wrong:
@@ -41,7 +57,7 @@ class Wrong:
 @pytest.mark.parametrize(
     ("bits", "total", "said"),
     [
-        ((2**31 - 1, *BITS[1:]), NUM_ONES, "products of 32-bit integers"),
+        ((2**31 - 1, *BITS[1:]), NUM_ONES, "products of 32 and 64-bit integers"),
         (BITS, 2048.0, "sums in float16: 2048 where 4096 ones were added"),
         (BITS, float("nan"), "sums in float16: nan"),
     ],
@@ -50,4 +66,5 @@ def test_a_device_that_computes_otherwise_is_refused(monkeypatch, bits, total, s
     monkeypatch.setattr(self_check, "_Arithmetic", lambda dtype: Wrong(bits, total))
     with pytest.raises(UserError, match=rf"CPU computes other values.*{said}.*check_device.py --device CPU") as error:
         check_arithmetic("float16")
+    assert not computes_in_64_bits()
     assert "\n" not in str(error.value)

@@ -248,12 +248,13 @@ def sigterm():
 
 
 @pytest.mark.parametrize(
-    "step,action,saved",
-    [pytest.param(2, sigterm, 2, marks=pytest.mark.slow), (3, sigterm, 3), (5, power_failure, 4)],
+    "step,action,saved,ahead",
+    [pytest.param(2, sigterm, 2, 1, marks=pytest.mark.slow), (3, sigterm, 3, 0), (5, power_failure, 4, 2)],
 )
-def test_resume_gives_the_same_bits(folder, uninterrupted, step, action, saved):
-    """Stopped in the middle of an epoch, at its end, and without a chance to save."""
+def test_resume_gives_the_same_bits(folder, uninterrupted, step, action, saved, ahead):
+    """Stopped in the middle of an epoch, at its end, and without a chance to save; batches copied ahead or not."""
     options = ["--config", "tiny.yaml", "--output", "parts", *FULL_RECIPE, "--train.save_every", "2"]
+    options += ["--data.prefetch_to_device", str(ahead)]
     with pytest.MonkeyPatch.context() as patch:
         end_after_step(patch, step, action)
         with pytest.raises((Stopped, BrokenPipeError)):
