@@ -5,7 +5,7 @@ is 0, so that all images of a batch have one shape. Sizes are (height, width) in
 width, of the height). Boxes are (n, 4) float32, x0 y0 x1 y1 in pixels, x1 and y1 not included (no + 1).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,7 @@ from ..errors import UserError
 from .transforms import draw_flip, normalize
 
 CHANNELS = 3
+ROWS_AT_ONCE = 32
 WEIGHT_BITS = 11  # of the weights in OpenCV's bilinear resize of 8-bit images
 
 
@@ -39,27 +40,42 @@ def resize_image(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """
     if pixels.shape[:2] == size:
         return pixels
-    upper, lower, upper_weight, lower_weight = _neighbours(pixels.shape[0], size[0])
+    (height, _, channels), row_length = pixels.shape, size[1] * pixels.shape[2]
+    upper, lower, upper_weight, lower_weight = _neighbours(height, size[0])
     left, right, left_weight, right_weight = _neighbours(pixels.shape[1], size[1])
     rows, places = np.unique(np.stack([upper, lower]), return_inverse=True)  # of a large image few are needed
     upper, lower = places.reshape(2, -1)
-    pixels = pixels[rows]
-    across = pixels[:, left].astype(np.int32)
-    across *= left_weight[:, None]
-    beside = pixels[:, right].astype(np.int32)
-    beside *= right_weight[:, None]
-    across += beside
-    across >>= 4
-    values = across[upper]
-    values *= upper_weight[:, None, None]
-    values >>= 16
-    below = across[lower]
-    below *= lower_weight[:, None, None]
-    below >>= 16
-    values += below
-    values += 2
-    values >>= 2
-    return values.astype(np.uint8)
+    left, right = ((at[:, None] * channels + np.arange(channels)).ravel() for at in (left, right))
+    left_weight, right_weight = (weight.repeat(channels) for weight in (left_weight, right_weight))
+    upper_weight, lower_weight = upper_weight[:, None], lower_weight[:, None]
+
+    flat = pixels.reshape(height, -1)
+    across = np.empty((len(rows), row_length), np.int32)
+    for block in blocks(len(rows)):
+        near = flat[rows[block]].astype(np.int32)
+        values, beside = across[block], near.take(right, axis=1, mode="clip")
+        near.take(left, axis=1, out=values, mode="clip")
+        values *= left_weight
+        beside *= right_weight
+        values += beside
+        values >>= 4
+    result = np.empty((size[0], row_length), np.uint8)
+    for block in blocks(size[0]):
+        values, below = across.take(upper[block], axis=0), across.take(lower[block], axis=0)
+        values *= upper_weight[block]
+        values >>= 16
+        below *= lower_weight[block]
+        below >>= 16
+        values += below
+        values += 2
+        values >>= 2
+        result[block] = values
+    return result.reshape(*size, channels)
+
+
+def blocks(count: int) -> Iterator[slice]:
+    """Parts of `count` rows, so small that what is done to one stays in the processor's cache."""
+    return (slice(begin, min(begin + ROWS_AT_ONCE, count)) for begin in range(0, count, ROWS_AT_ONCE))
 
 
 def _neighbours(old: int, new: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -95,21 +111,20 @@ def flip_boxes(boxes: np.ndarray, width: int) -> np.ndarray:
     return np.stack([width - x1, y0, width - x0, y1], axis=1)
 
 
-def pad_to(values: np.ndarray, canvas: tuple[int, int], out: np.ndarray | None = None) -> np.ndarray:
-    """(..., h, w) -> (..., *canvas), with 0 at the right and at the bottom.
-
-    Args:
-        values: normalised pixels, so that 0 is the mean; or masks.
-        canvas: size that is nowhere smaller.
-        out: where the result goes, all of it; new memory when None.
-    """
+def pad_to(values: np.ndarray, canvas: tuple[int, int]) -> np.ndarray:
+    """(..., h, w) -> (..., *canvas), with 0 at the right and at the bottom."""
     height, width = values.shape[-2:]
-    if out is None:
-        out = np.empty((*values.shape[:-2], *canvas), values.dtype)
-    out[..., :height, :width] = values
-    out[..., :height, width:] = 0
-    out[..., height:, :] = 0
-    return out
+    padded = np.empty((*values.shape[:-2], *canvas), values.dtype)
+    padded[..., :height, :width] = values
+    clear_beside(padded, (height, width))
+    return padded
+
+
+def clear_beside(values: np.ndarray, size: tuple[int, int]) -> None:
+    """Sets a canvas (..., H, W) to 0 beside an image of `size` at its top left: normalised, that is the mean."""
+    height, width = size
+    values[..., :height, width:] = 0
+    values[..., height:, :] = 0
 
 
 @dataclass(frozen=True)
@@ -235,10 +250,12 @@ class DetectionTransform:
         if is_flipped:
             pixels, boxes = pixels[:, ::-1], flip_boxes(boxes, size[1])
             masks = None if masks is None else masks[:, :, ::-1]
-        values = np.empty((CHANNELS, *size), np.float32)
-        for channel in range(CHANNELS):
-            np.take(self._normalized[channel], pixels[..., channel], out=values[channel], mode="clip")
-        return Placed(pad_to(values, self.canvas_of(old), out), boxes, size, scale, is_flipped, masks)
+        values = np.empty((CHANNELS, *self.canvas_of(old)), np.float32) if out is None else out
+        for block in blocks(size[0]):
+            for channel, table in enumerate(self._normalized):
+                values[channel, block, : size[1]] = table.take(pixels[block, :, channel], mode="clip")
+        clear_beside(values, size)
+        return Placed(values, boxes, size, scale, is_flipped, masks)
 
 
 def _is_side(value: int) -> bool:
