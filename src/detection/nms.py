@@ -8,6 +8,9 @@ because there is no TopK of integers on GPUs.
 from mindspore import dtype as mstype
 from mindspore import nn, ops
 
+EXACT = 2**24
+"""Whole numbers up to it, and down to its negative, are float32 without rounding."""
+
 
 class TopRows(nn.Cell):
     """The k largest of scores (n,), the largest first, of equal ones that with the lower index: (k,), (k,) int32.
@@ -49,14 +52,28 @@ class TopRows(nn.Cell):
         return ops.tile(ops.arange(n).astype(mstype.int32).reshape(1, -1), (scores.shape[0], 1))
 
     def order(self, values):
-        """The permutation of (B, k) that sorts: a row's place is the number of those that come before it."""
+        """The permutation of (B, k) that sorts."""
+        k = values.shape[1]
+        if k == 1:
+            return self.indices(values, k)
+        if k * k > 2 * EXACT:
+            return self.order_by_pairs(values)
+        sorted_values, rows = self.top(values, k)  # of equal ones in any order
+        is_lower = sorted_values[:, 1:] < sorted_values[:, :-1]
+        run = ops.cumsum(is_lower.astype(mstype.int32), 1)
+        run = ops.concat((ops.zeros((values.shape[0], 1), mstype.int32), run), 1)  # of equal values
+        keys = EXACT - (run * k + rows)
+        return ops.gather_elements(rows, 1, self.top(keys.astype(mstype.float32), k)[1])
+
+    def order_by_pairs(self, values):
+        """The same for any k, in k * k comparisons: a row's place is the number of those that come before it."""
         k = values.shape[1]
         own, other = ops.tile(values.reshape(-1, k, 1), (1, 1, k)), ops.tile(values.reshape(-1, 1, k), (1, k, 1))
         index = self.indices(values, k)
         earlier = ops.tile(index.reshape(-1, 1, k), (1, k, 1)) < ops.tile(index.reshape(-1, k, 1), (1, 1, k))
         before = ops.logical_or(other > own, ops.logical_and(other == own, earlier))
         place = before.astype(mstype.int32).sum(axis=2)
-        return self.top((k - 1 - place).astype(mstype.float32), k)[1] if k > 1 else index
+        return self.top((k - 1 - place).astype(mstype.float32), k)[1]
 
 
 class Suppress(nn.Cell):

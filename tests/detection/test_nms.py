@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from mindspore import Tensor
 
+from src.detection import nms
 from src.detection.nms import Detections, Suppress, TopRows
 
 BOXES = [[0, 0, 10, 10], [0, 0, 10, 6], [0, 0, 10, 4], [20, 0, 30, 10]]
@@ -109,3 +110,22 @@ def test_a_high_score_that_is_not_valid_is_left_out():
         BOXES, [0.875, 0.5, 0.25, 0.75], [0] * 4, [False, True, True, True], max_per_image=4
     )
     assert count == 2 and scores == [0.75, 0.5, 0, 0] and boxes[:2] == [BOXES[3], BOXES[1]]
+
+
+@pytest.mark.parametrize("form", ["order", "order_by_pairs"])
+@pytest.mark.parametrize("k", [2, 7, 300, 5792])
+def test_order_is_stable_in_both_forms(form, k):
+    """Up to the largest k whose squares are whole numbers of float32."""
+    if (form, k) == ("order_by_pairs", 5792):
+        k = 600  # comparisons of all pairs
+    draws = np.random.default_rng(k)
+    scores = draws.integers(-3, 4, (3, k)).astype(np.float32) / 4
+    scores[2] = draws.permutation(k)
+    found = getattr(TopRows(k), form)(Tensor(scores)).asnumpy()
+    np.testing.assert_array_equal(found, np.argsort(-scores, axis=1, kind="stable"))
+
+
+def test_more_than_can_be_keys_are_ordered_by_pairs(monkeypatch):
+    monkeypatch.setattr(nms, "EXACT", 8)
+    scores = np.array([[1, 0, 1, 2, 0]], np.float32)
+    assert TopRows(5).order(Tensor(scores)).asnumpy().tolist() == [[3, 0, 2, 1, 4]]
