@@ -73,7 +73,7 @@ def test_table_and_json(capfd):
 
 def test_operators(capsys):
     arguments = {**STRUCTURE, "image_size": 32}
-    inference = measure_operators("inference", "tnt_s_patch16_224", arguments, 2, "CPU")
+    inference = measure_operators("inference", "tnt_s_patch16_224", arguments, 2, "CPU", "float32")
     assert list(inference.values()) == sorted(inference.values(), reverse=True)
     assert {"MatMul", "BatchMatMul", "Transpose"} <= inference.keys()
 
