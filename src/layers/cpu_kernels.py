@@ -20,6 +20,8 @@ from pathlib import Path
 import mindspore as ms
 from mindspore import ops
 
+from ..files.cache_folder import cache_folder
+
 SOURCE = Path(__file__).with_suffix(".cc")
 SWITCH = "TNT_CPU_KERNELS"
 COMPILERS = ("g++", "clang++", "c++")
@@ -94,7 +96,7 @@ def _compile(compiler: str) -> Path:
     ).stdout
     parts = (SOURCE.read_bytes(), version.encode(), repr((OPTIONS, NATIVE)).encode(), _processor().encode())
     digest = hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tnt-mindspore"
+    folder = cache_folder()
     path = folder / f"cpu_kernels-{digest}.so"
     if not path.is_file():
         folder.mkdir(parents=True, exist_ok=True)
