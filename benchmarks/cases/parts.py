@@ -164,7 +164,8 @@ class _Keep(nn.Cell):
 
     def construct(self, boxes, scores, labels):
         rows = self.order(scores)[1]
-        return rows, self.suppress(boxes[rows], labels[rows], scores[rows] > -1e9)
+        own = boxes[rows], labels[rows], scores[rows] > -1e9
+        return rows, self.suppress(own[0].expand_dims(0), own[1].expand_dims(0), own[2].expand_dims(0))[0]
 
 
 def check_nms(case: Case) -> Iterator[Row]:
@@ -186,7 +187,7 @@ def check_multiclass_nms(case: Case) -> Iterator[Row]:
         flat, labels = scores.reshape(-1), np.tile(np.arange(classes, dtype=np.int32), rows)
         choose = Detections(entry["max_per_img"], entry["iou_threshold"])
         inputs = boxes.reshape(-1, 4), flat, labels, flat > entry["score_thr"]
-        found = [x.asnumpy() for x in choose(*map(Tensor, inputs))]
+        found = [x.asnumpy()[0] for x in choose(*(Tensor(x[None]) for x in inputs))]
         count = int(found[3])
         dets = np.concatenate([found[0], found[1][:, None]], axis=1)[:count]
         yield compare(f"{key}/dets", dets, case.arrays[f"{key}/dets"], 2e-4)

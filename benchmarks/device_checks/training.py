@@ -40,7 +40,7 @@ class Run:
     def __init__(self, **settings: Any):
         self.step, self.shape = _create_step(settings)
         self.accumulate = settings.get("train.accumulate", 1)
-        self.done = 0
+        self.done, self._at_start = 0, self.state()
 
     def go_on(self, steps: int = STEPS, ahead: int = 0) -> list[float]:
         """The losses of further steps, with so many batches copied to the device ahead."""
@@ -63,12 +63,16 @@ class Run:
                 images[:] = of_step[rows]
                 yield images, labels[rows].astype(np.int32)
 
+    def anew(self) -> "Run":
+        """From the start again, by the same graph."""
+        return self.load(self._at_start, 0)
+
     def state(self) -> dict[str, np.ndarray]:
         """All parameters of the training step by name."""
         return {name: parameter.asnumpy().copy() for name, parameter in self.step.parameters_dict().items()}
 
     def load(self, state: dict[str, np.ndarray], done: int) -> "Run":
-        """Goes on from the state of another run after `done` steps."""
+        """Goes on from the state of a run after `done` steps."""
         for name, parameter in self.step.parameters_dict().items():
             parameter.set_data(Tensor(state[name]))
         self.done = done
@@ -98,8 +102,9 @@ def _difference(losses: list[float], others: list[float]) -> float:
 
 def repeated() -> Measurement:
     """Facts only: whether two runs are equal to the bit."""
-    first, second = Run(), Run()
-    same = first.go_on() == second.go_on() and _same(first.state(), second.state())
+    run = Run()
+    losses, state = run.go_on(), run.state()
+    same = losses == run.anew().go_on() and _same(state, run.state())
     return Measurement(note=f"two runs are {'equal' if same else 'not equal'} to the bit", facts={"same_bits": same})
 
 
@@ -109,12 +114,11 @@ def _same(state: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> bool:
 
 def stopped() -> Measurement:
     """Stopped in the middle and gone on, against not stopped: to the bit where two equal runs are."""
-    whole, again = Run(), Run()
-    losses = whole.go_on()
-    is_exact = losses == again.go_on()
-    first = Run()
-    before = first.go_on(STEPS // 2)
-    after = Run().load(first.state(), STEPS // 2).go_on(STEPS - STEPS // 2)
+    run = Run()
+    losses = run.go_on()
+    is_exact = losses == run.anew().go_on()
+    before = run.anew().go_on(STEPS // 2)
+    after = Run().load(run.state(), STEPS // 2).go_on(STEPS - STEPS // 2)
     bound = 0.0 if is_exact else 1e-4
     note = "" if is_exact else "runs on this device are not equal to the bit, so this one need not be"
     return Measurement(_difference(losses, before + after), bound, note)
@@ -128,9 +132,10 @@ def accumulated() -> Measurement:
 def copied_ahead() -> Measurement:
     """Batches copied to the device while the step before runs, against batches copied when they are due: to the bit
     where two equal runs are."""
-    losses = Run().go_on()
-    bound = 0.0 if losses == Run().go_on() else 1e-4
-    return Measurement(_difference(losses, Run().go_on(ahead=2)), bound)
+    run = Run()
+    losses = run.go_on()
+    bound = 0.0 if losses == run.anew().go_on() else 1e-4
+    return Measurement(_difference(losses, run.anew().go_on(ahead=2)), bound)
 
 
 def in_half_precision() -> Measurement:

@@ -86,15 +86,6 @@ class BasePredictions(nn.Cell):
         self.choose = Detections(max_per_image, iou_threshold)
 
 
-def of_batch(images):
-    """Boxes, scores, labels and count of each image -> of the batch."""
-    boxes, scores, labels, counts = (), (), (), ()
-    for own in images:
-        boxes, scores = boxes + (own[0],), scores + (own[1],)
-        labels, counts = labels + (own[2],), counts + (own[3],)
-    return ops.stack(boxes), ops.stack(scores), ops.stack(labels), ops.stack(counts)
-
-
 def finite_images(values):
     """Whether all of each image's are, of arrays (B, ...): (B,) bool."""
     found = ()

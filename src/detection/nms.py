@@ -8,6 +8,8 @@ because there is no TopK of integers on GPUs.
 from mindspore import dtype as mstype
 from mindspore import nn, ops
 
+from .rows import rows_of_batch
+
 EXACT = 2**24
 """Whole numbers up to it, and down to its negative, are float32 without rounding."""
 
@@ -77,9 +79,9 @@ class TopRows(nn.Cell):
 
 
 class Suppress(nn.Cell):
-    """Boxes (n, 4) by falling score, labels (n,), valid (n,) -> (n,) bool: those that stay.
+    """Boxes (B, n, 4) of each image by falling score, labels (B, n), valid (B, n) -> (B, n) bool: those that stay.
 
-    A box goes when its IoU with one that stays, of its class, is above the threshold.
+    A box goes when its IoU with one that stays, of its image and class, is above the threshold.
 
     Args:
         iou_threshold: above it the lower one goes.
@@ -88,26 +90,29 @@ class Suppress(nn.Cell):
     def __init__(self, iou_threshold: float):
         super().__init__()
         self.nms = ops.NMSWithMask(iou_threshold)
-        self.largest, self.smallest = ops.ReduceMax(), ops.ReduceMin()
-        self.concat = ops.Concat(axis=1)
+        self.concat = ops.Concat(axis=2)
 
     def construct(self, boxes, labels, valid):
-        n = boxes.shape[0]
-        span = ops.maximum(self.largest(boxes), -self.smallest(boxes)) * 2.0 + 1.0
-        labels = ops.select(valid, labels, labels * 0 - 1).astype(mstype.float32)
-        moved = boxes + (labels * span).reshape(-1, 1)
-        moved = ops.select(ops.tile(valid.reshape(-1, 1), (1, 4)), moved, ops.zeros_like(moved) - span)  # without area
-        ranks = (n - ops.arange(n).astype(mstype.int32)).astype(mstype.float32).reshape(-1, 1)
-        stays = self.nms(self.concat((moved, ranks)))[2]
-        return ops.logical_and(stays, valid)
+        batch, n = labels.shape
+        span = ops.maximum(boxes.max(axis=(1, 2)), -boxes.min(axis=(1, 2))).reshape(batch, 1, 1) * 2.0 + 1.0
+        labels = ops.select(valid, labels, labels * 0 - 1).astype(mstype.float32).reshape(batch, n, 1)
+        moved = boxes + labels * span
+        where = ops.tile(valid.reshape(batch, n, 1), (1, 1, 4))
+        moved = ops.select(where, moved, ops.zeros_like(moved) - span)  # without area
+        ranks = (n - ops.arange(n).astype(mstype.int32)).astype(mstype.float32)
+        moved = self.concat((moved, ops.tile(ranks.reshape(1, n, 1), (batch, 1, 1))))
+        stays = ()
+        for image in range(batch):
+            stays = stays + (self.nms(moved[image])[2],)
+        return ops.logical_and(ops.stack(stays), valid)
 
 
 class Detections(nn.Cell):
-    """Candidates of one image -> its detections, the best first.
+    """Candidates of each image -> its detections, the best first.
 
-    Candidates are (box, class) pairs: boxes (n, 4), scores (n,), labels (n,) int32, valid (n,) bool. What comes out has
-    `max_per_image` rows: boxes (m, 4), scores (m,), labels (m,) int32, zeros (labels -1) behind the last, and how many
-    count.
+    Candidates are (box, class) pairs: boxes (B, n, 4), scores (B, n), labels (B, n) int32, valid (B, n) bool. What
+    comes out has `max_per_image` rows: boxes (B, m, 4), scores (B, m), labels (B, m) int32, zeros (labels -1) behind
+    the last, and how many count, (B,) int32.
 
     Args:
         max_per_image: m.
@@ -122,21 +127,23 @@ class Detections(nn.Cell):
         self.rows = TopRows(max_per_image)
 
     def construct(self, boxes, scores, labels, valid):
-        n = scores.shape[0]
-        order = self.rows.order(ops.select(valid, scores, ops.zeros_like(scores) - 1.0).reshape(1, -1))[0]
-        boxes, scores, labels, valid = boxes[order], scores[order], labels[order], valid[order]
+        batch, n = scores.shape
+        order = self.rows.order(ops.select(valid, scores, ops.zeros_like(scores) - 1.0))
+        boxes, scores = rows_of_batch(boxes, order), ops.gather_elements(scores, 1, order)
+        labels, valid = ops.gather_elements(labels, 1, order), ops.gather_elements(valid, 1, order)
         stays = self.suppress(boxes, labels, valid)
-        keys = ops.select(stays, n - ops.arange(n).astype(mstype.int32), ops.zeros(n, mstype.int32))
+        keys = ops.select(stays, n - self.rows.indices(scores, n), ops.zeros((batch, n), mstype.int32))
         m = min(self.max_per_image, n)
         best = self.top(keys.astype(mstype.float32), m)[0].astype(mstype.int32)
         counts = best > 0
         kept = ops.select(counts, n - best, ops.zeros_like(best))
-        boxes = ops.select(ops.tile(counts.reshape(-1, 1), (1, 4)), boxes[kept], ops.zeros((m, 4), mstype.float32))
-        scores = ops.select(counts, scores[kept], ops.zeros(m, mstype.float32))
-        labels = ops.select(counts, labels[kept], ops.zeros(m, mstype.int32) - 1)
+        where = ops.tile(counts.reshape(batch, m, 1), (1, 1, 4))
+        boxes = ops.select(where, rows_of_batch(boxes, kept), ops.zeros((batch, m, 4), mstype.float32))
+        scores = ops.select(counts, ops.gather_elements(scores, 1, kept), ops.zeros((batch, m), mstype.float32))
+        labels = ops.select(counts, ops.gather_elements(labels, 1, kept), ops.zeros((batch, m), mstype.int32) - 1)
         if m < self.max_per_image:
             more = self.max_per_image - m
-            boxes = ops.concat((boxes, ops.zeros((more, 4), mstype.float32)), 0)
-            scores = ops.concat((scores, ops.zeros(more, mstype.float32)), 0)
-            labels = ops.concat((labels, ops.zeros(more, mstype.int32) - 1), 0)
-        return boxes, scores, labels, counts.astype(mstype.int32).sum().astype(mstype.int32)
+            boxes = ops.concat((boxes, ops.zeros((batch, more, 4), mstype.float32)), 1)
+            scores = ops.concat((scores, ops.zeros((batch, more), mstype.float32)), 1)
+            labels = ops.concat((labels, ops.zeros((batch, more), mstype.int32) - 1), 1)
+        return boxes, scores, labels, counts.astype(mstype.int32).sum(axis=1).astype(mstype.int32)

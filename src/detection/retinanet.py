@@ -7,10 +7,11 @@ from mindspore import Tensor, nn, ops
 from mindspore import dtype as mstype
 
 from .anchors import AnchorGrid
-from .base_detector import BaseDetector, BasePredictions, finite_images, of_batch
+from .base_detector import BaseDetector, BasePredictions, finite_images
 from .decode_boxes import DecodeBoxes
 from .losses import FocalLoss, SmoothL1
 from .nms import TopRows
+from .rows import rows_of_batch
 
 
 class RetinaNet(BaseDetector):
@@ -102,28 +103,21 @@ class RetinaNetPredictions(BasePredictions):
         return boxes, scores, labels, ops.select(finite, counts, counts * 0 - 1)
 
     def of_outputs(self, logits, deltas, anchors, shapes, scales):
-        found = ()
-        for image in range(shapes.shape[0]):
-            found = found + (self.of_image(logits, deltas, anchors, image, shapes, scales),)
-        return of_batch(found)
-
-    def of_image(self, logits, deltas, anchors, image, shapes, scales):
+        """What the head says about the anchors of each map -> detections, see `construct`."""
+        batch = shapes.shape[0]
+        height, width = shapes[:, 0].reshape(-1, 1, 1), shapes[:, 1].reshape(-1, 1, 1)
         boxes, scores, labels, valid = (), (), (), ()
         for level in range(len(anchors)):
-            found = ops.sigmoid(logits[level][image].astype(mstype.float32)).reshape(-1)  # A * K
+            found = ops.sigmoid(logits[level].astype(mstype.float32)).reshape(batch, -1)  # A * K
             found = ops.select(found > self.score_threshold, found, ops.zeros_like(found))
             best, rows = self.tops[level](found)
             places = rows // self.num_classes
             decoded = self.decode(
-                anchors[level][places],
-                deltas[level][image].astype(mstype.float32)[places],
-                shapes[image, 1],
-                shapes[image, 0],
+                anchors[level][places], rows_of_batch(deltas[level].astype(mstype.float32), places), width, height
             )
             boxes, scores = boxes + (decoded,), scores + (best,)
             labels = labels + (rows - places * self.num_classes,)
-            has_area = ops.logical_and(decoded[:, 2] > decoded[:, 0], decoded[:, 3] > decoded[:, 1])
+            has_area = ops.logical_and(decoded[:, :, 2] > decoded[:, :, 0], decoded[:, :, 3] > decoded[:, :, 1])
             valid = valid + (ops.logical_and(best > self.score_threshold, has_area),)
-        factor = ops.concat((scales[image], scales[image]), 0)
-        boxes = ops.concat(boxes, 0) / factor
-        return self.choose(boxes, ops.concat(scores, 0), ops.concat(labels, 0), ops.concat(valid, 0))
+        boxes = ops.concat(boxes, 1) / ops.concat((scales, scales), 1).reshape(-1, 1, 4)
+        return self.choose(boxes, ops.concat(scores, 1), ops.concat(labels, 1), ops.concat(valid, 1))

@@ -73,10 +73,8 @@ class Proposals(nn.Cell):
             )
             decoded = ops.select(ops.isfinite(decoded), decoded, ops.zeros_like(decoded))
             has_area = ops.logical_and(decoded[:, :, 2] > decoded[:, :, 0], decoded[:, :, 3] > decoded[:, :, 1])
-            stays = ()
-            for image in range(batch):
-                stays = stays + (self.suppress(decoded[image], rows[image] * 0, has_area[image]),)
-            boxes, scores, valid = boxes + (decoded,), scores + (found,), valid + (ops.stack(stays),)
+            stays = self.suppress(decoded, rows * 0, has_area)
+            boxes, scores, valid = boxes + (decoded,), scores + (found,), valid + (stays,)
         boxes, scores, valid = ops.concat(boxes, 1), ops.concat(scores, 1), ops.concat(valid, 1)
         scores, rows = self.best(ops.select(valid, scores, ops.zeros_like(scores) - 1.0))
         boxes = rows_of_batch(boxes, rows)

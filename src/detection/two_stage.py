@@ -10,7 +10,7 @@ from mindspore import dtype as mstype
 from mindspore import nn, ops
 
 from .anchors import AnchorGrid
-from .base_detector import BaseDetector, BasePredictions, CanvasAnchors, finite_images, of_batch
+from .base_detector import BaseDetector, BasePredictions, CanvasAnchors, finite_images
 from .decode_boxes import DecodeBoxes, EncodeBoxes
 from .losses import SigmoidCrossEntropy, SmoothL1, SoftmaxCrossEntropy
 from .mask_targets import MaskTargets
@@ -235,24 +235,17 @@ class TwoStagePredictions(BasePredictions):
     def of_regions(self, scores, regions, moved, valid, shapes, factors):
         """Scores (B, N, K), regions (B, N, 4), their deltas (B, N, n, 4), which there are -> detections; boxes are
         divided by factors (B, 2) of (x, y) before overlapping ones go."""
-        found = ()
-        for image in range(shapes.shape[0]):
-            found = found + (
-                self.of_image(scores[image], regions[image], moved[image], valid[image], shapes[image], factors[image]),
-            )
-        return of_batch(found)
-
-    def of_image(self, scores, regions, moved, valid, shape, factors):
-        classes, own = self.num_classes, moved.shape[1]
-        there = ops.tile(valid.reshape(-1, 1), (1, classes))
-        scores = ops.select(there, scores, ops.zeros_like(scores)).reshape(-1)
+        batch, classes, own = shapes.shape[0], self.num_classes, moved.shape[2]
+        there = ops.tile(valid.reshape(batch, -1, 1), (1, 1, classes))
+        scores = ops.select(there, scores, ops.zeros_like(scores)).reshape(batch, -1)
         scores = ops.select(scores > self.score_threshold, scores, ops.zeros_like(scores))
         best, rows = self.top(scores)
         places = rows // classes
         labels = rows - places * classes
-        deltas = moved.reshape(-1, 4)[rows if own > 1 else places]
-        boxes = self.net.roi_head.decoders[self.num_stages - 1](regions[places], deltas, shape[1], shape[0])
-        boxes = boxes / ops.concat((factors, factors), 0)
+        deltas = rows_of_batch(moved.reshape(batch, -1, 4), rows if own > 1 else places)
+        height, width = shapes[:, 0].reshape(-1, 1, 1), shapes[:, 1].reshape(-1, 1, 1)
+        boxes = self.net.roi_head.decoders[self.num_stages - 1](rows_of_batch(regions, places), deltas, width, height)
+        boxes = boxes / ops.concat((factors, factors), 1).reshape(-1, 1, 4)
         return self.choose(boxes, best, labels, best > self.score_threshold)
 
     def masks(self, maps, boxes, labels):

@@ -3,7 +3,7 @@
 import mindspore as ms
 import numpy as np
 import pytest
-from mindspore import Tensor
+from mindspore import Tensor, ops
 
 from src.detection import nms
 from src.detection.nms import Detections, Suppress, TopRows
@@ -53,7 +53,7 @@ def test_top_rows_of_many_equal_scores():
 
 def stays(boxes, labels, threshold, valid=None):
     valid = Tensor(np.array([True] * len(boxes) if valid is None else valid))
-    return Suppress(threshold)(floats(boxes), wholes(labels), valid).asnumpy().tolist()
+    return Suppress(threshold)(floats([boxes]), wholes([labels]), valid.reshape(1, -1)).asnumpy()[0].tolist()
 
 
 def test_suppress(mode):
@@ -78,10 +78,13 @@ def test_an_overlap_of_the_threshold_stays():
 
 
 def detect(boxes, scores, labels, valid=None, **settings):
+    """Of an image that follows another one."""
     valid = Tensor(np.array([True] * len(boxes) if valid is None else valid))
-    found = Detections(**settings)(floats(boxes), floats(scores), wholes(labels), valid)
+    others = floats([[0, 0, 9, 9]] * len(boxes)), floats([0.5] * len(boxes)), wholes([1] * len(boxes)), ~valid
+    own = floats(boxes), floats(scores), wholes(labels), valid
+    found = Detections(**settings)(*(ops.stack(both) for both in zip(others, own, strict=True)))
     assert [x.dtype for x in found] == [ms.float32, ms.float32, ms.int32, ms.int32]
-    return [x.asnumpy().tolist() for x in found]
+    return [x.asnumpy()[1].tolist() for x in found]
 
 
 def test_detections(mode):
