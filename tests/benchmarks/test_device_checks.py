@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 import pytest
-from mindspore import ops
+from mindspore import Tensor, ops
 
 import check_device
 from benchmarks.device_checks import CHECKS, functions, operators, randomness, report, runner, training
@@ -23,6 +23,7 @@ from benchmarks.device_checks.check import (
 from benchmarks.device_checks.child import run_part
 from benchmarks.device_checks.operator_cases import Case, cases
 from benchmarks.device_checks.runner import CheckResult, PartResult, run_check
+from src.engine import prefetch
 from src.errors import UserError
 from src.layers import random_mask
 from tests.parity import load_case
@@ -105,6 +106,12 @@ def test_a_run_that_forgets_its_state_is_found(monkeypatch):
     assert training.stopped().holds
     monkeypatch.setattr(training.Run, "load", lambda self, state, done: self)
     assert not training.stopped().holds
+
+
+def test_batches_that_are_not_copied_in_time_are_found(monkeypatch):
+    """Their memory is used again."""
+    monkeypatch.setattr(prefetch, "_copy", Tensor.from_numpy)
+    assert not training.copied_ahead().holds
 
 
 def refuse():
