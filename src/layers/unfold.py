@@ -8,6 +8,18 @@ from mindspore.common.initializer import Uniform, initializer
 from .bias import AddBias
 
 
+def unfold(x, kernel_size: int, stride: int, padding: int):
+    """Square windows of (B, C, H, W): (B, H' * W', C * kernel_size * kernel_size), row-major; the columns are ordered
+    channel, row, column.
+
+    Not `ops.unfold`: for any batch size that asks for all sides at run time, by operators that GPUs do not have.
+    """
+    channels, height, width = x.shape[1:]
+    down, across = ((side + 2 * padding - kernel_size) // stride + 1 for side in (height, width))
+    columns = ops.Im2Col(ksizes=kernel_size, strides=stride, pads=padding)(x)  # B C kernel_size^2 L
+    return columns.reshape(-1, channels * kernel_size * kernel_size, down * across).swapaxes(1, 2)
+
+
 class UnfoldConv2d(nn.Cell):
     """A square convolution with bias whose result is tokens: (B, C, H, W) -> (B, H' * W', out_channels), row-major.
 
@@ -36,9 +48,8 @@ class UnfoldConv2d(nn.Cell):
         self.out_channels, self.fan_in = out_channels, fan_in
 
     def construct(self, x):
-        windows = ops.unfold(x, self.kernel_size, padding=self.padding, stride=self.stride)  # B fan_in L
-        length = windows.shape[2]
-        windows = windows.swapaxes(1, 2).reshape(-1, self.fan_in)  # B*L fan_in
-        tokens = self.matmul(windows, self.weight.reshape(self.out_channels, self.fan_in))
+        windows = unfold(x, self.kernel_size, self.stride, self.padding)
+        length = windows.shape[1]
+        tokens = self.matmul(windows.reshape(-1, self.fan_in), self.weight.reshape(self.out_channels, self.fan_in))
         tokens = self.add_bias(tokens, self.bias)
         return tokens.reshape(-1, length, self.out_channels)

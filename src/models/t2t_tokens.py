@@ -20,7 +20,7 @@ from ..layers.dropout import Dropout
 from ..layers.linear import Linear
 from ..layers.mlp import Mlp
 from ..layers.norm import LayerNorm
-from ..layers.unfold import UnfoldConv2d
+from ..layers.unfold import UnfoldConv2d, unfold
 
 STRIDE = 16
 SPLITS = ((7, 4, 2), (3, 2, 1), (3, 2, 1))
@@ -160,20 +160,12 @@ class TokensToToken(Float32Cell):
         self.map1 = (-1, token_dim, height // 4, width // 4)
         self.map2 = (-1, token_dim, height // 8, width // 8)
 
-    def soft_split(self, x, split):
-        """(B, channels, H, W) -> windows (B, T, channels * kernel * kernel)."""
-        kernel, stride, padding = split
-        channels, height, width = x.shape[1:]
-        windows = ops.unfold(x, kernel, padding=padding, stride=stride).swapaxes(1, 2)
-        # for any batch size MindSpore loses the other sides in unfold, and attention would branch on them at run time
-        return windows.reshape(-1, (height // stride) * (width // stride), channels * kernel * kernel)
-
     def construct(self, images):
-        x = self.attention1(self.soft_split(images.astype(mstype.float32), SPLITS[0]))  # B H/4*W/4 C
+        x = self.attention1(unfold(images.astype(mstype.float32), *SPLITS[0]))  # B H/4*W/4 C
         x = x.swapaxes(1, 2).reshape(self.map1)
-        x = self.attention2(self.soft_split(x, SPLITS[1]))  # B H/8*W/8 C
+        x = self.attention2(unfold(x, *SPLITS[1]))  # B H/8*W/8 C
         x = x.swapaxes(1, 2).reshape(self.map2)
-        return self.project(self.soft_split(x, SPLITS[2]))
+        return self.project(unfold(x, *SPLITS[2]))
 
 
 class ConvolutionTokens(nn.Cell):
