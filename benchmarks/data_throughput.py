@@ -156,13 +156,12 @@ def pipeline_rate(
 ) -> float:
     """Images a second that have gone through `step` in batches, after the first ones."""
     if kind == "detection":
-        batch_size, count = min(batch_size, DETECTOR_BATCH), -(-count // OF_DETECTION)
+        batch_size = min(batch_size, DETECTOR_BATCH)
     length = count + 4 * batch_size
-    dataset = open_repeated(files, length)
+    open_files = open_annotated if kind == "detection" else open_repeated
+    dataset: Any = open_files(files, length)
     if kind == "detection":
-        loader: Any = DetectionTrainLoader(
-            open_annotated(files, length), **DETECTION, batch_size=batch_size, seed=0, workers=workers
-        )
+        loader: Any = DetectionTrainLoader(dataset, **DETECTION, batch_size=batch_size, seed=0, workers=workers)
         batches = loader.epoch(0)
     elif kind == "evaluation":
         loader = EvalLoader(dataset, **INPUT, batch_size=batch_size, crop_pct=0.9, workers=workers)
@@ -183,8 +182,6 @@ def pipeline_rate(
 
 def bare_rate(kind: str, files: Sequence[Path], processes: int, count: int, is_tuned: bool = False) -> float:
     """Images a second of bare loops in `processes` processes side by side."""
-    if kind == "detection":
-        count = -(-count // OF_DETECTION)
     context = get_context("spawn")
     barrier = context.Barrier(processes)
     with (
@@ -294,22 +291,22 @@ def main(argv: Sequence[str] | None = None) -> None:
             sizes[folder] = statistics.mean(file.stat().st_size for file in files[folder])
             made = counted(len(files[folder]), "JPEG")
             print(f"{made} of {width} x {height} pixels, {sizes[folder] / 1000:.0f} kB each", flush=True)
-        bare = partial(bare_rate, processes=workers, count=options.images)
-        measures: dict[str, Callable[[str, Sequence[Path]], float]] = {
+        bare = partial(bare_rate, processes=workers)
+        measures: dict[str, Callable[..., float]] = {
             "bare": bare,
             "tuned": partial(bare, is_tuned=True),
             "pipeline": partial(
                 pipeline_rate,
                 workers=workers,
                 batch_size=options.batch_size,
-                count=options.images,
                 step=create_step(),
             ),
         }
         for number in range(options.rounds):
             for kind in KINDS:
+                count = -(-options.images // OF_DETECTION) if kind == "detection" else options.images
                 for which, measure in measures.items():
-                    rate = measure(kind, files[KINDS[kind]])
+                    rate = measure(kind, files[KINDS[kind]], count=count)
                     all_rates[kind].setdefault(which, []).append(rate)
                     print(f"round {number + 1}, {kind}, {which}: {rate:.0f} images/s", flush=True)
     medians = {

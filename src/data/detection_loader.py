@@ -19,10 +19,8 @@ from .epoch_order import positions
 from .eval_batch import EvalBatch
 from .loader import Loader, check_positive, check_rank, fill_up, is_skipping
 from .random_streams import augmentation_stream, order_stream
+from .reduced_decoding import Size
 from .shared_batches import Arrays, BatchPlan, Fields
-
-Size = tuple[int, int]
-"""(height, width) in pixels."""
 
 
 class DetectionDataset(Protocol):

@@ -19,6 +19,7 @@ from .three_augment import ThreeAugment
 
 CROP_ATTEMPTS = 10
 SPARE = 2
+"""How many times the sides of the result a crop of a reduced image has at least."""
 MAX_ELONGATION = 64
 MODES = {1: "L", 3: "RGB"}
 RANDOM_FILTERS = (Image.Resampling.BILINEAR, Image.Resampling.BICUBIC)

@@ -16,6 +16,7 @@ from benchmarks.dry_run.kernel_log import CPU, EXPANDED, GPU, NOWHERE, KernelCho
 from benchmarks.dry_run.stand_ins import KERNELS, PLUGIN, StandIns, is_of_cuda, plugin_folder, stand_ins, symbols
 from src.errors import UserError
 from src.files.cache_folder import cache_folder
+from tests.unusable_cache import no_folder, no_home
 
 T32, T16, BOOL = "Tensor Float32 DefaultFormat,", "Tensor Float16 DefaultFormat,", "Number Bool DefaultFormat,"
 
@@ -191,19 +192,6 @@ def _broken_compiler(monkeypatch, plugins):
     monkeypatch.setenv("PATH", str(plugins / "bin"), prepend=":")
 
 
-def _no_home(monkeypatch, plugins):
-    def refuse():
-        raise RuntimeError("Could not determine home directory.")
-
-    monkeypatch.delenv("XDG_CACHE_HOME")
-    monkeypatch.setattr(Path, "home", refuse)
-
-
-def _no_folder(monkeypatch, plugins):
-    (plugins / "file").touch()
-    monkeypatch.setenv("XDG_CACHE_HOME", str(plugins / "file"))
-
-
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
@@ -215,8 +203,8 @@ def _no_folder(monkeypatch, plugins):
         (lambda _, plugins: (plugins / PLUGIN).unlink(), f"has no {PLUGIN} here, its plugin for GPU and CUDA 11.6"),
         (lambda _, plugins: (plugins / "gpu" / KERNELS).unlink(), f"has no {KERNELS} here"),
         (_broken_compiler, "cannot make the library of a dry run: no such header"),
-        (_no_home, "Could not determine home directory.; set XDG_CACHE_HOME"),
-        (_no_folder, "cannot make the library of a dry run: "),
+        (no_home, "Could not determine home directory.; set XDG_CACHE_HOME"),
+        (no_folder, "cannot make the library of a dry run: "),
     ],
     ids=["gcc", "nm", "processor", "system", "MindSpore", "plugin", "kernels", "compiler", "home", "folder"],
 )

@@ -21,6 +21,7 @@ from src.layers.linear import Linear
 from src.layers.norm import LayerNorm
 from src.layers.softmax import Softmax
 from src.models import create_model
+from tests.unusable_cache import no_folder, no_home
 
 ROWS = [(1, 1), (3, 5), (7, 24), (50, 64), (33, 147), (2, 384), (70_001, 16)]
 HAS_LIBRARY = kernel_library().path is not None
@@ -283,19 +284,6 @@ def _broken_compiler(monkeypatch, tmp_path):
     monkeypatch.setenv("CXX", str(script))
 
 
-def _no_folder(monkeypatch, tmp_path):
-    (tmp_path / "file").write_text("")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-
-
-def _no_home(monkeypatch, tmp_path):
-    def refuse():
-        raise RuntimeError("Could not determine home directory.")
-
-    monkeypatch.delenv("XDG_CACHE_HOME")
-    monkeypatch.setattr(Path, "home", refuse)
-
-
 def _damaged(monkeypatch, tmp_path):
     compiler = next(filter(None, map(shutil.which, cpu_kernels.COMPILERS)))
     cpu_kernels._compile(compiler).write_bytes(b"no library")
@@ -306,8 +294,8 @@ def _damaged(monkeypatch, tmp_path):
     [
         (_no_compiler, "there is no C++ compiler; install g++"),
         (_broken_compiler, "made no library of cpu_kernels.cc: no such header"),
-        (_no_folder, "made no library of cpu_kernels.cc: "),
-        (_no_home, "made no library of cpu_kernels.cc: Could not determine home directory."),
+        (no_folder, "made no library of cpu_kernels.cc: "),
+        (no_home, "made no library of cpu_kernels.cc: Could not determine home directory."),
         (_damaged, "made no library of cpu_kernels.cc: "),
         (lambda monkeypatch, tmp_path: monkeypatch.setenv(SWITCH, "0"), f"{SWITCH} is 0"),
     ],
