@@ -107,7 +107,9 @@ class _LogitsAndFeatures(nn.Cell):
 
 def check_forward(case: Case) -> None:
     """Logits, and the pooled features where the case holds them (the tiny ones hold logits only)."""
-    logits, features = _LogitsAndFeatures(case.build())(case.images())
+    net = case.build()
+    share_graphs(net)
+    logits, features = _LogitsAndFeatures(net)(case.images())
     np.testing.assert_allclose(logits.asnumpy(), case.arrays["logits"], rtol=0, atol=1e-4)
     if "features" in case.arrays:
         np.testing.assert_allclose(features.asnumpy(), case.arrays["features"], rtol=0, atol=1e-4)

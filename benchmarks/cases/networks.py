@@ -7,6 +7,7 @@ import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn
 
+from src.compilation.shared_graphs import share_graphs
 from src.config.former_names import current_names
 from src.detection.anchor_targets import AnchorTargets
 from src.detection.backbone import Backbone
@@ -81,6 +82,7 @@ class _SumOfLosses(nn.Cell):
 def check_network_retinanet(case: Case) -> Iterator[Row]:
     meta = case.meta
     net = create_retinanet(meta)
+    share_graphs(net)
     parts.fill(net, meta)
     images = Tensor(fill_input(tuple(meta["input"]), meta["seed"]))
     yield from _check_forward("", case, net.set_train(False), images)

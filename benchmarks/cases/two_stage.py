@@ -7,6 +7,7 @@ import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn, ops
 
+from src.compilation.shared_graphs import share_graphs
 from src.detection.decode_boxes import DecodeBoxes
 from src.detection.matcher import Matcher
 from src.detection.region_targets import RegionTargets
@@ -304,6 +305,7 @@ def _truth(case: Case, net: TwoStage) -> dict[str, Tensor]:
 def check_network(case: Case) -> Iterator[Row]:
     meta = case.meta
     net = create_two_stage(meta)
+    share_graphs(net)
     parts.fill(net, meta)
     images = Tensor(fill_input(tuple(meta["input"]), meta["seed"]))
     test = meta["config"]["test_cfg"]

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from mindspore import Tensor, nn
 
+from ..compilation.shared_graphs import share_graphs
 from ..config import Config
 from ..data.eval_batch import EvalBatch
 from ..data.loader import Dataset
@@ -58,6 +59,7 @@ def collect_features(
         batches: images, their labels and their indices, as `EvalLoader` yields them.
         advance: is told how many images are done after each batch.
     """
+    share_graphs(net)
     cell = ClassFeatures(net).set_train(False)
     parts = []
     for (images,), (labels, indices), num_valid in batches:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from mindspore import Tensor
 
+from ..compilation.shared_graphs import share_graphs
 from ..config import Config
 from ..data.box_transforms import CHANNELS
 from ..detection.kinds import create_predictions
@@ -72,6 +73,7 @@ def create_detector(
     card, changes = detector_card_of(checkpoint, config, given)
     set_up_device(config.device, config.seed, Detection.uses_convolution)
     net, adapted = Detection(config, card).load_network(checkpoint)
+    share_graphs(net)
     cell = create_predictions(net, score_threshold=score_threshold, max_per_image=max_boxes).set_train(False)
 
     def run(*inputs: np.ndarray) -> tuple[np.ndarray, ...]:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from mindspore import Tensor
 
+from ..compilation.shared_graphs import share_graphs
 from ..config import Config
 from ..errors import UserError
 from ..export.exported_file import LOGITS, check_key, load_exported, read_sidecar
@@ -70,6 +71,7 @@ def create_classifier(checkpoint: Checkpoint, config: Config, given: Mapping[str
     card, changes = card_of(checkpoint, config, given or {})
     set_up_device_for(card, config)
     net, resized = build_network(card, checkpoint)
+    share_graphs(net)
     return OpenClassifier(lambda images: net(Tensor(images)).asnumpy(), card, changes=[*changes, *resized])
 
 

@@ -11,6 +11,7 @@ from mindspore import nn
 from ..compilation.flash_attention import use_flash_attention
 from ..compilation.mixed_precision import set_precision
 from ..compilation.recompute import recompute_blocks
+from ..compilation.shared_graphs import share_graphs
 from ..config import Config
 from ..data import division_of, open_dataset
 from ..data.image_folder import ImageFolder
@@ -238,6 +239,7 @@ class Classification:
         return Teacher(net, outputs, own_std / std, (own_mean - mean) / std)
 
     def create_predictions(self, net: nn.Cell) -> nn.Cell:
+        share_graphs(net)
         return net
 
     def create_scorer(self) -> ClassificationScorer:

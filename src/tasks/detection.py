@@ -8,6 +8,7 @@ import numpy as np
 from mindspore import nn
 
 from ..compilation.recompute import recompute_blocks
+from ..compilation.shared_graphs import share_graphs
 from ..config import Config, flat_values
 from ..data.coco import Coco
 from ..data.detection_loader import DetectionEvalLoader, DetectionTrainLoader, Encode
@@ -191,6 +192,7 @@ class Detection:
         return create_losses(net, self._num_ranks)
 
     def create_predictions(self, net: nn.Cell) -> nn.Cell:
+        share_graphs(net)
         return create_predictions(net)
 
     def create_scorer(self) -> DetectionScorer:
