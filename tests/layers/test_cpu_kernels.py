@@ -13,10 +13,12 @@ import pytest
 from mindspore import Tensor, nn, ops
 from scipy.special import erf, log_softmax
 
+from src.files.compiled_library import OPTIONS as COMMON_OPTIONS
+from src.files.compiled_library import SWITCH, compile_once, find_compiler
 from src.layers import conv, cpu_kernels, cpu_operators
 from src.layers.activation import GELU
 from src.layers.bias import AddBias
-from src.layers.cpu_kernels import SWITCH, KernelLibrary, kernel_library
+from src.layers.cpu_kernels import KernelLibrary, kernel_library
 from src.layers.linear import Linear
 from src.layers.norm import LayerNorm
 from src.layers.softmax import Softmax
@@ -285,8 +287,7 @@ def _broken_compiler(monkeypatch, tmp_path):
 
 
 def _damaged(monkeypatch, tmp_path):
-    compiler = next(filter(None, map(shutil.which, cpu_kernels.COMPILERS)))
-    cpu_kernels._compile(compiler).write_bytes(b"no library")
+    compile_once(cpu_kernels.SOURCE, cpu_kernels.OPTIONS, find_compiler()).write_bytes(b"no library")
 
 
 @pytest.mark.parametrize(
@@ -318,7 +319,7 @@ def test_threads(monkeypatch):
 
 @pytest.mark.usefixtures("has_library")
 def test_the_source_has_no_warnings(tmp_path):
-    compiler = next(filter(None, map(shutil.which, cpu_kernels.COMPILERS)))
-    command = [compiler, *cpu_kernels.OPTIONS, "-Wall", "-Wextra", "-Werror", str(cpu_kernels.SOURCE)]
+    options = (*COMMON_OPTIONS, *cpu_kernels.OPTIONS, "-Wall", "-Wextra", "-Werror")
+    command = [find_compiler(), *options, str(cpu_kernels.SOURCE)]
     ended = subprocess.run([*command, "-o", str(tmp_path / "a.so")], capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr
