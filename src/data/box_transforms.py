@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from ..errors import UserError
+from .resampling import Neighbours, interpolate
 from .transforms import draw_flip, normalize
 
 CHANNELS = 3
@@ -40,9 +41,17 @@ def resize_image(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """
     if pixels.shape[:2] == size:
         return pixels
-    (height, _, channels), row_length = pixels.shape, size[1] * pixels.shape[2]
-    upper, lower, upper_weight, lower_weight = _neighbours(height, size[0])
-    left, right, left_weight, right_weight = _neighbours(pixels.shape[1], size[1])
+    rows, columns = (_neighbours(old, new) for old, new in zip(pixels.shape[:2], size, strict=True))
+    result = interpolate(pixels, rows, columns)
+    return _interpolate(pixels, rows, columns) if result is None else result
+
+
+def _interpolate(pixels: np.ndarray, rows_between: Neighbours, columns_between: Neighbours) -> np.ndarray:
+    """The same without a compiled library."""
+    (height, _, channels), size = pixels.shape, (len(rows_between.first), len(columns_between.first))
+    row_length = size[1] * channels
+    upper, lower, upper_weight, lower_weight = rows_between
+    left, right, left_weight, right_weight = columns_between
     rows, places = np.unique(np.stack([upper, lower]), return_inverse=True)  # of a large image few are needed
     upper, lower = places.reshape(2, -1)
     left, right = ((at[:, None] * channels + np.arange(channels)).ravel() for at in (left, right))
@@ -78,15 +87,15 @@ def blocks(count: int) -> Iterator[slice]:
     return (slice(begin, min(begin + ROWS_AT_ONCE, count)) for begin in range(0, count, ROWS_AT_ONCE))
 
 
-def _neighbours(old: int, new: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """For each of `new` places the two of `old` that it lies between, and their weights, of 2 ** WEIGHT_BITS."""
+def _neighbours(old: int, new: int) -> Neighbours:
+    """Those of `new` places among `old`; weights are of 2 ** WEIGHT_BITS."""
     at = ((np.arange(new) + 0.5) * (old / new) - 0.5).astype(np.float32)
     first = np.floor(at)
     share = at - first
     share[(first < 0) | (first >= old - 1)] = 0
     low = np.clip(first.astype(np.int64), 0, old - 1)
     weights = (np.rint(part * np.float32(1 << WEIGHT_BITS)).astype(np.int32) for part in (1 - share, share))
-    return low, np.minimum(low + 1, old - 1), *weights
+    return Neighbours(low, np.minimum(low + 1, old - 1), *weights)
 
 
 def resize_masks(masks: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -21,6 +21,7 @@ from .parallel_map import ParallelMap
 from .random_erasing import RandomErasing
 from .random_streams import augmentation_stream, erasing_stream, mixing_stream
 from .reduced_decoding import Least, Size, read_reduced
+from .resampling import library
 from .shared_batches import Arrays, BatchPlan, Fields, SharedBatches, Work
 from .transforms import EvalTransform, TrainTransform
 
@@ -77,7 +78,10 @@ class Loader:
         return self._kept
 
     def _start_workers(self) -> SharedBatches | None:
-        return SharedBatches(self._work, self._workers, self._ahead) if self._workers else None
+        if not self._workers:
+            return None
+        library()  # compiled here, not in each of them
+        return SharedBatches(self._work, self._workers, self._ahead)
 
     def _batches(self, plans: Iterator[BatchPlan], processes: SharedBatches | None) -> Iterator[Arrays]:
         """The batches of `plans`, made by `processes` or else by a thread."""

@@ -19,6 +19,7 @@ import numpy as np
 from PIL import Image, ImageChops, ImageEnhance, ImageOps
 
 from ..errors import UserError
+from .resampling import rotate, transform
 
 OPERATIONS = (
     "AutoContrast",
@@ -123,7 +124,7 @@ def apply(step: Step, image: Image.Image, fill: tuple[int, ...]) -> Image.Image:
         case "Invert":
             return ImageChops.invert(image)
         case "Rotate":
-            return image.rotate(30 * signed, step.resampling, fillcolor=fill)
+            return rotate(image, 30 * signed, step.resampling, fill)
         case "PosterizeIncreasing":
             return posterize(image, 4 - int(4 * share))
         case "SolarizeIncreasing":
@@ -148,7 +149,7 @@ def apply(step: Step, image: Image.Image, fill: tuple[int, ...]) -> Image.Image:
             matrix = (1, 0, 0, 0, 1, TRANSLATION * signed * image.height)
         case _:
             raise ValueError(f"unknown operation {step.name!r}: expected one of {', '.join(OPERATIONS)}")
-    return image.transform(image.size, Image.Transform.AFFINE, matrix, step.resampling, fillcolor=fill)
+    return transform(image, matrix, step.resampling, fill)
 
 
 def posterize(image: Image.Image, bits: int) -> Image.Image:

@@ -15,6 +15,7 @@ from .augmix import AugMix
 from .color_jitter import ColorJitter
 from .rand_augment import RandAugment
 from .reduced_decoding import Size
+from .resampling import resize
 from .three_augment import ThreeAugment
 
 CROP_ATTEMPTS = 10
@@ -44,8 +45,8 @@ def resize_to_cover(image: Image.Image, size: tuple[int, int]) -> Image.Image:
     """
     height, width = size
     if height * image.width >= width * image.height:
-        return image.resize((int(height * image.width / image.height), height), Image.Resampling.BICUBIC)
-    return image.resize((width, int(width * image.height / image.width)), Image.Resampling.BICUBIC)
+        return resize(image, (int(height * image.width / image.height), height), Image.Resampling.BICUBIC)
+    return resize(image, (width, int(width * image.height / image.width)), Image.Resampling.BICUBIC)
 
 
 def cut_elongated(image: Image.Image, size: tuple[int, int]) -> Image.Image:
@@ -120,7 +121,7 @@ def crop_and_resize(
 ) -> Image.Image:
     """Cuts `box` out and resizes it to `size`; pixels outside the box have no influence."""
     height, width = size
-    return image.crop(box).resize((width, height), resampling)
+    return resize(image, (width, height), resampling, box)
 
 
 def draw_flip(rng: np.random.Generator, probability: float) -> bool:

@@ -4,6 +4,7 @@ import os
 
 import mindspore as ms
 
+from ..data.resampling import shortcoming
 from ..errors import UserError
 from ..layers.conv import ISA
 from ..layers.cpu_kernels import has_avx512, kernel_library
@@ -39,6 +40,8 @@ def set_up_device(device: str | None = None, seed: int | None = None, uses_convo
         os.environ[ISA] = "AVX2"
         lines.append(f"set {ISA}=AVX2: convolutions are 20 to 120 times faster on this CPU")
     if device == "CPU" and (line := kernel_library().shortcoming()):
+        lines.append(line)
+    if line := shortcoming():
         lines.append(line)
     ms.set_context(mode=ms.GRAPH_MODE)
     if current_device() != device:  # MindSpore refuses any choice, even the same, once an operator has run
