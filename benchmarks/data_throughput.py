@@ -15,9 +15,10 @@ of a network, 224 x 224, or of a detector, 800 x 1344:
 The pipeline is the loader of training or evaluation with its worker processes; what counts are images in batches that
 have gone into a compiled graph, which reads one pixel of each. The bare loop is as many processes, each of which does
 the same to one image (with mixing: two) after the other and throws the result away: no order, no batches, nothing
-handed over, and one random stream. It is measured twice: as any Python program runs, and with the allocator settings
-of the pipeline's workers ("tuned"), which save page faults. All run in turns, several times; the table has the medians.
-The files stay in the system's cache, so no disk is measured.
+handed over, and one random stream. It computes with Pillow and NumPy alone, as any Python program would, without the
+project's compiled code. It is measured twice: as any Python program runs, and with the allocator settings of the
+pipeline's workers ("tuned"), which save page faults. All run in turns, several times; the table has the medians. The
+files stay in the system's cache, so no disk is measured.
 
 Only figures from an otherwise idle machine mean anything.
 """
@@ -54,6 +55,7 @@ from src.data.read_image import read_image
 from src.data.shared_batches import WORKER_ENVIRONMENT
 from src.data.transforms import EvalTransform, TrainTransform
 from src.errors import counted
+from src.files.compiled_library import SWITCH
 from src.files.json_file import write_json
 from src.files.output_file import check_output_file
 from src.terminal.command import run_command
@@ -185,7 +187,7 @@ def bare_rate(kind: str, files: Sequence[Path], processes: int, count: int, is_t
     context = get_context("spawn")
     barrier = context.Barrier(processes)
     with (
-        patch.dict(os.environ, WORKER_ENVIRONMENT if is_tuned else {}),  # which new processes inherit
+        patch.dict(os.environ, {SWITCH: "0", **(WORKER_ENVIRONMENT if is_tuned else {})}),  # new processes inherit it
         ProcessPoolExecutor(processes, context, initializer=_meet_at, initargs=(barrier,)) as pool,
     ):
         shares = [pool.submit(bare_loop, kind, files[i::processes], count // processes) for i in range(processes)]

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from benchmarks import data_throughput
 from benchmarks.data_throughput import KINDS, main, make_images
+from src.data.resampling import library
 from src.errors import UserError
 
 
@@ -29,6 +31,16 @@ def test_table_and_json(capsys):
         assert figures == pytest.approx(
             [pipeline, pipeline, bare, pipeline / bare, tuned, pipeline / tuned], rel=0.01, abs=0.5
         )
+
+
+def _has_own_code(kind, files, count):
+    return float(library().functions is not None)
+
+
+@pytest.mark.parametrize("is_tuned", [False, True])
+def test_bare_loops_have_no_code_of_our_own(is_tuned, monkeypatch):
+    monkeypatch.setattr(data_throughput, "bare_loop", _has_own_code)
+    assert data_throughput.bare_rate("evaluation", [], 1, 1, is_tuned) == 0
 
 
 def test_images_are_like_photos(tmp_path):
