@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from ..errors import UserError
-from .resampling import Neighbours, interpolate
+from .resampling import Neighbours, interpolate, look_up
 from .transforms import draw_flip, normalize
 
 CHANNELS = 3
@@ -218,7 +218,7 @@ class DetectionTransform:
         levels = np.arange(256, dtype=np.uint8)[:, None, None].repeat(CHANNELS, axis=2)  # (256, 1, 3)
         shape = (CHANNELS, 1, 1)
         mean, std = np.asarray(mean, np.float32).reshape(shape), np.asarray(std, np.float32).reshape(shape)
-        self._normalized = normalize(levels, mean, std)[..., 0]  # (3, 256) of each value there is
+        self._normalized = np.ascontiguousarray(normalize(levels, mean, std)[..., 0])  # (3, 256) of each value
 
     def canvas_of(self, size: tuple[int, int]) -> tuple[int, int]:
         """The canvas of an image of `size`."""
@@ -260,9 +260,10 @@ class DetectionTransform:
             pixels, boxes = pixels[:, ::-1], flip_boxes(boxes, size[1])
             masks = None if masks is None else masks[:, :, ::-1]
         values = np.empty((CHANNELS, *self.canvas_of(old)), np.float32) if out is None else out
-        for block in blocks(size[0]):
-            for channel, table in enumerate(self._normalized):
-                values[channel, block, : size[1]] = table.take(pixels[block, :, channel], mode="clip")
+        if not look_up(pixels, self._normalized, values):
+            for block in blocks(size[0]):
+                for channel, table in enumerate(self._normalized):
+                    values[channel, block, : size[1]] = table.take(pixels[block, :, channel], mode="clip")
         clear_beside(values, size)
         return Placed(values, boxes, size, scale, is_flipped, masks)
 

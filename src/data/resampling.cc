@@ -369,6 +369,22 @@ void Interpolate(const uint8_t* image, int64_t width, const Neighbours& rows, co
   }
 }
 
+// A value of a table, (3, 256), for each byte of an image of 3 a pixel. Rows and pixels of the image are so many bytes
+// from each other, channels and rows of the result so many values.
+void LookUp(const uint8_t* image, const int64_t* apart, Size size, const float* tables, float* result,
+            const int64_t* result_apart) {
+  for (int64_t y = 0; y < size.height; ++y) {
+    const uint8_t* pixel = image + y * apart[0];
+    float* __restrict red = result + y * result_apart[1];
+    float *__restrict green = red + result_apart[0], *__restrict blue = green + result_apart[0];
+    for (int64_t x = 0; x < size.width; ++x, pixel += apart[1]) {
+      red[x] = tables[pixel[0]];
+      green[x] = tables[256 + pixel[1]];
+      blue[x] = tables[512 + pixel[2]];
+    }
+  }
+}
+
 }  // namespace
 
 // Sizes are (width, height), boxes (left, top, right, bottom) within the image, all at least 1; 0 means done.
@@ -389,6 +405,11 @@ extern "C" int transform(const ArrowArray* image, const int64_t* size, const dou
   const Source source{pixels, static_cast<int32_t>(size[1]), static_cast<int32_t>(size[0])};
   (is_cubic ? Transform<Keys> : Transform<Linear>)(source, matrix, fill, new_pixels);
   return 0;
+}
+
+extern "C" void look_up(const uint8_t* image, const int64_t* apart, const int64_t* size, const float* tables,
+                        float* result, const int64_t* result_apart) {
+  LookUp(image, apart, {size[0], size[1]}, tables, result, result_apart);
 }
 
 // Of three bytes a pixel: `image` of so many pixels a row -> `result`, whose size the neighbours have.

@@ -38,13 +38,14 @@ _Integers2, _Integers4, _Doubles6 = ctypes.c_int64 * 2, ctypes.c_int64 * 4, ctyp
 _ARGUMENTS = {
     "resize": "pixels, is_colour, size, box, is_cubic, is_columns_first, result, new_size",
     "transform": "pixels, size, matrix, is_cubic, fill, result",
+    "look_up": "pixels, apart, size, tables, result, result_apart",
     "interpolate": "pixels, width, rows, columns, result, new_size",
 }
 _TYPES = {
     **{"pixels": ctypes.c_void_p, "result": ctypes.c_void_p, "rows": ctypes.c_void_p, "columns": ctypes.c_void_p},
     **{"size": _Integers2, "new_size": _Integers2, "box": _Integers4, "matrix": _Doubles6, "width": ctypes.c_int64},
     **{"is_colour": ctypes.c_int, "is_cubic": ctypes.c_int, "is_columns_first": ctypes.c_int},
-    "fill": ctypes.c_uint32,
+    **{"apart": _Integers2, "result_apart": _Integers2, "tables": ctypes.c_void_p, "fill": ctypes.c_uint32},
 }
 _address = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object, ctypes.c_char_p)(
     ("PyCapsule_GetPointer", ctypes.pythonapi)
@@ -220,6 +221,30 @@ def interpolate(pixels: np.ndarray, rows: Neighbours, columns: Neighbours) -> np
     if functions.interpolate(pixels.ctypes.data, pixels.shape[1], *pointers, result.ctypes.data, size):
         return None
     return result
+
+
+def look_up(pixels: np.ndarray, tables: np.ndarray, result: np.ndarray) -> bool:
+    """Puts values from a table in the place of bytes; False where that is not covered, and nothing is done.
+
+    Args:
+        pixels: (h, w, C) uint8; covered are 3 channels.
+        tables: (C, 256) float32.
+        result: (C, H, W) float32, no smaller; its top left is written.
+    """
+    functions, (height, width, channels) = library().functions, pixels.shape
+    if (
+        functions is None
+        or (channels, pixels.dtype, pixels.strides[2]) != (3, np.uint8, 1)
+        or (tables.shape, tables.dtype, tables.flags.c_contiguous) != ((3, 256), np.float32, True)
+        or (len(result), result.dtype, result.strides[2]) != (3, np.float32, 4)
+        or any(step % 4 for step in result.strides)
+        or not (result.flags.writeable and height <= result.shape[1] and width <= result.shape[2])
+    ):
+        return False
+    apart, result_apart = _Integers2(*pixels.strides[:2]), _Integers2(*(step // 4 for step in result.strides[:2]))
+    size = _Integers2(width, height)
+    functions.look_up(pixels.ctypes.data, apart, size, tables.ctypes.data, result.ctypes.data, result_apart)
+    return True
 
 
 def shortcoming() -> str | None:

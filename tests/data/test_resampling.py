@@ -224,6 +224,42 @@ def test_a_detectors_images(old, new, has_library, monkeypatch):
         assert np.array_equal(resize_image(view, new), right)
 
 
+def test_look_up(has_library):
+    pixels, tables = np.asarray(noise(9, 7, seed=1)), np.random.default_rng(0).random((3, 256), np.float32)
+    for view in (pixels, pixels[:, ::-1], pixels[::-1, ::2], pixels[:0]):
+        height, width, _ = view.shape
+        result = np.full((3, 8, 12), -1, np.float32)
+        assert resampling.look_up(view, tables, result[:, :, 2:])
+        expected = np.stack([table[view[..., channel]] for channel, table in enumerate(tables)])
+        assert np.array_equal(result[:, :height, 2 : 2 + width], expected)
+        result[:, :height, 2 : 2 + width] = -1
+        assert np.all(result == -1)
+    wrong = np.full((3, 8, 12), -1, np.float32)
+    for view, result in (
+        (pixels[:, :, :1], wrong),
+        (pixels[:, :, ::-1], wrong),
+        (pixels.astype(np.int16), wrong),
+        (pixels, wrong[:, :6]),
+        (pixels, wrong[:, :, :8]),
+        (pixels, wrong.astype(np.float64)),
+        (pixels, wrong[:, :, ::-1]),
+        (pixels, np.broadcast_to(wrong[:1], wrong.shape)),
+    ):
+        assert not resampling.look_up(view, tables, result)
+    assert np.all(wrong == -1)
+
+
+def test_a_detectors_input_is_the_same_without_a_library(has_library, monkeypatch, another_library):
+    settings = {"canvas": (32, 48), "short_sides": (32,), "flip_prob": 0.5, "mean": (0.5, 0.4, 0.3), "std": (0.2,) * 3}
+    place, image, boxes = box_transforms.DetectionTransform(**settings), noise(57, 48, seed=1), np.zeros((0, 4))
+    own = [place(image, boxes, np.random.default_rng(seed)) for seed in range(4)]
+    assert {placed.is_flipped for placed in own} == {True, False}
+    monkeypatch.setenv(SWITCH, "0")
+    resampling.library.cache_clear()
+    for seed, placed in enumerate(own):
+        assert np.array_equal(place(image, boxes, np.random.default_rng(seed)).values, placed.values)
+
+
 def _switched_off(monkeypatch, folder):
     monkeypatch.setenv(SWITCH, "0")
 
