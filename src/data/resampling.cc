@@ -1,5 +1,5 @@
-// Images resized and transformed as Pillow does it, to the bit, in a fraction of its time. resampling.py compiles this
-// file and calls the functions at its end.
+// Images resized and transformed as Pillow does it, to the bit, in a fraction of its time, and a detector's images as
+// NumPy does it. resampling.py has this file compiled and calls the functions at its end.
 //
 // Sums of several pixels are taken over kBlock bytes side by side, which compilers turn into vectors. Nothing here
 // starts a thread: the processes that read images are as many as there are cores.

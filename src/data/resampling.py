@@ -4,6 +4,8 @@ What is computed is in resampling.cc, compiled as `src.files.compiled_library` d
 Pillow images; they read and write them where Pillow holds them, which it tells by Arrow's C data interface (from
 Pillow 11.3 on). Whatever is not covered goes to Pillow itself: other modes and filters, very large images, and all of
 it where there is no library, or where this Pillow computes otherwise, which a few small images tell at the start.
+
+A detector's images, which are NumPy arrays, are resized and normalised by the same library.
 """
 
 import ctypes
@@ -272,7 +274,7 @@ def library() -> _Library:
         found = _Library(functions, order)
         if _agrees_with_pillow(found):
             return found
-    return _Library(None, reason=f"Pillow {PIL.__version__} computes otherwise than those that are known")
+    return _Library(None, reason=f"Pillow {PIL.__version__} holds pixels or computes otherwise than those known")
 
 
 def _agrees_with_pillow(found: _Library) -> bool:

@@ -14,6 +14,7 @@ from src.layers.cpu_kernels import KernelLibrary
 @pytest.fixture(autouse=True)
 def kernels_are_there(monkeypatch):
     monkeypatch.setattr(device_module, "kernel_library", lambda: KernelLibrary(Path("kernels.so")))
+    monkeypatch.setattr(device_module, "shortcoming", lambda: None)
 
 
 @pytest.mark.parametrize(
@@ -37,6 +38,11 @@ def test_a_users_own_setting_stays(monkeypatch):
 def test_missing_kernels_are_told(monkeypatch):
     monkeypatch.setattr(device_module, "kernel_library", lambda: KernelLibrary(None, "there is no compiler"))
     assert set_up_device("CPU", 1, False)[1:] == [KernelLibrary(None, "there is no compiler").shortcoming()]
+
+
+def test_images_prepared_more_slowly_are_told(monkeypatch):
+    monkeypatch.setattr(device_module, "shortcoming", lambda: "a line")
+    assert set_up_device("CPU", 1, False)[1:] == ["a line"]
 
 
 def test_the_default_is_what_is_there():
