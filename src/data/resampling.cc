@@ -108,23 +108,24 @@ struct View {
 template <typename Pixel>
 constexpr int kUsed = sizeof(Pixel) == 1 ? 4 : 3;  // of four bytes: a grey pixel each, or red, green, blue and nothing
 
-// Means along rows: (rows, means.width). Rows are taken as many at once as fill a block, and laid side by side.
+// Means along rows: (rows, means.size). Rows are taken as many at once as fill a block, and laid side by side.
 template <typename Pixel>
 void AlongRows(View<Pixel> image, int64_t width, int64_t rows, const Means& means, Pixel* result) {
   constexpr int kRows = kBlock / sizeof(Pixel);
   const int64_t new_width = means.means.size();
-  std::vector<Pixel> block(width * kRows);
+  const std::unique_ptr<Pixel[]> block(new Pixel[width * kRows]);
+  const uint8_t* bytes = reinterpret_cast<const uint8_t*>(block.get());
   for (int64_t y = 0; y < rows; y += kRows) {
+    const Pixel* lines[kRows];
+    for (int64_t r = 0; r < kRows; ++r) lines[r] = image.pixels + std::min(y + r, rows - 1) * image.stride;
+    for (int64_t x = 0; x < width; ++x)
+      for (int r = 0; r < kRows; ++r) block[x * kRows + r] = lines[r][x];
     const int64_t count = std::min<int64_t>(kRows, rows - y);
-    for (int64_t r = 0; r < count; ++r) {
-      const Pixel* row = image.pixels + (y + r) * image.stride;
-      for (int64_t x = 0; x < width; ++x) block[x * kRows + r] = row[x];
-    }
     for (int64_t x = 0; x < new_width; ++x) {
       const Means::Mean& mean = means.means[x];
       Pixel column[kRows];
-      MeanOfBlocks<kUsed<Pixel>>(reinterpret_cast<const uint8_t*>(&block[mean.first * kRows]), kBlock, &means.weights[mean.weights],
-                   mean.count, reinterpret_cast<uint8_t*>(column));
+      MeanOfBlocks<kUsed<Pixel>>(bytes + mean.first * kBlock, kBlock, &means.weights[mean.weights], mean.count,
+                                 reinterpret_cast<uint8_t*>(column));
       for (int64_t r = 0; r < count; ++r) result[(y + r) * new_width + x] = column[r];
     }
   }
@@ -230,6 +231,12 @@ struct Along {
   }
 };
 
+inline bool AnyOf(Places mask) {
+  int32_t all = 0;
+  for (int i = 0; i < kPixels; ++i) all |= mask[i];
+  return all != 0;
+}
+
 struct Source {
   const uint32_t* pixels;
   int32_t height, width;
@@ -274,9 +281,13 @@ void Transform(const Source& image, const double* matrix, uint32_t fill, uint32_
       const Doubles across = matrix[0] * (counted + x) + matrix[1] * (y + 0.5) + matrix[2];
       const Doubles down = matrix[3] * (counted + x) + matrix[4] * (y + 0.5) + matrix[5];
       const auto is_inside = (across >= 0.0) & (across < width) & (down >= 0.0) & (down < height);
-      Pixels pixels = Interpolated<Filter, kAcross, kDown>(image, Along(is_inside ? across - 0.5 : Doubles{}),
-                                                           Along(is_inside ? down - 0.5 : Doubles{}));
-      pixels = __builtin_convertvector(is_inside, Places) ? pixels : Pixels{} + fill;
+      const Places mask = __builtin_convertvector(is_inside, Places);
+      Pixels pixels = Pixels{} + fill;
+      if (AnyOf(mask)) {
+        const Pixels found = Interpolated<Filter, kAcross, kDown>(image, Along(is_inside ? across - 0.5 : Doubles{}),
+                                                                  Along(is_inside ? down - 0.5 : Doubles{}));
+        pixels = mask ? found : pixels;
+      }
       if (x + kPixels <= image.width)
         std::memcpy(result + x, &pixels, sizeof(pixels));
       else
