@@ -188,7 +188,7 @@ void Resize(View<Pixel> image, Size size, bool is_cubic, bool is_columns_first, 
   }
 }
 
-// ---- Affine transforms: every new pixel from the neighbours of one place, in double precision; several pixels at once.
+// ---- Affine transforms: every new pixel from the neighbours of one place, in double precision; several at once.
 
 constexpr int kPixels = kLanes / 2;
 
@@ -375,7 +375,7 @@ void Interpolate(const uint8_t* image, int64_t width, const Neighbours& rows, co
     if (rows.second[y] != lower_row) along_row(lower_row = rows.second[y], lower);
     const int32_t upper_weight = rows.first_weight[y], lower_weight = rows.second_weight[y];
     for (int64_t i = 0; i < length; ++i)
-      result[i] = static_cast<uint8_t>((((upper[i] * upper_weight) >> 16) + ((lower[i] * lower_weight) >> 16) + 2) >> 2);
+      result[i] = (((upper[i] * upper_weight) >> 16) + ((lower[i] * lower_weight) >> 16) + 2) >> 2;
     result += length;
   }
 }

@@ -27,7 +27,6 @@ OPTIONS = ("-ffp-contract=off",)
 """Products and sums are rounded one by one, as in Pillow."""
 
 LARGEST_SIDE = 1 << 15
-LARGEST_FACTOR = 1e6  # in a matrix
 ELONGATED = 100
 """Times as high as wide: some versions of Pillow resize such images in another order."""
 
@@ -135,7 +134,6 @@ class _Library:
             self.functions is None
             or resampling not in (BILINEAR, BICUBIC)
             or not 0 < min(image.size) <= max(image.size) <= LARGEST_SIDE
-            or not all(abs(factor) <= LARGEST_FACTOR for factor in matrix)
         ):
             return None
 
