@@ -29,6 +29,7 @@ def has_library():
 @pytest.fixture
 def another_library(monkeypatch):
     """A library is looked for anew in the test, and after it."""
+    monkeypatch.delenv(SWITCH, raising=False)
     resampling.library.cache_clear()
     yield
     monkeypatch.undo()
