@@ -7,6 +7,9 @@ os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX2")  # before MindSpore's first 
 
 import mindspore as ms
 import pytest
+from mindspore import nn
+
+from tests.equal_graphs import EqualGraphs
 
 
 @pytest.fixture(autouse=True)
@@ -29,3 +32,15 @@ def mode(request):
     """Runs a test in graph mode and in PyNative mode."""
     ms.set_context(mode=ms.GRAPH_MODE if request.param == "graph" else ms.PYNATIVE_MODE)
     return request.param
+
+
+@pytest.fixture(scope="module")
+def equal_graphs():
+    """Cells that compute what an earlier one of the file did are not compiled again."""
+    graphs = EqualGraphs()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(nn.Cell, "compile", lambda cell, *inputs, **more: graphs.compile(cell, *inputs, **more))
+        patch.setattr(
+            nn.Cell, "compile_and_run", lambda cell, *inputs, **more: graphs.compile_and_run(cell, *inputs, **more)
+        )
+        yield

@@ -9,6 +9,7 @@ from typing import Any
 import mindspore as ms
 import numpy as np
 from mindspore import nn, ops
+from mindspore.nn.utils import no_init_parameters
 
 from benchmarks.cases.case import Row
 from src.compilation.shared_graphs import share_graphs
@@ -45,7 +46,8 @@ class Case:
             kwargs["se"] = bool(kwargs["se"])
         factory = self.meta["factory"]
         create = NETWORKS[factory] if factory in NETWORKS else lambda **kw: create_model(factory, **kw)
-        net = create(**kwargs)
+        with no_init_parameters():  # the case's weights take their place
+            net = create(**kwargs)
         seed = self.meta["seed"]
         weights = {name: fill_parameter(name, shape, seed) for name, shape in self.meta["state_dict"]}
         load_reference_weights(net, weights)

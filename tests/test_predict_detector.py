@@ -29,6 +29,8 @@ from src.weights.model_card import ModelCard
 from tests.command_output import without_outcome
 from tests.tiny_detectors import TINY_BACKBONE
 
+pytestmark = pytest.mark.usefixtures("equal_graphs")
+
 CONFIG = """
 model: {name: retinanet_ptnt_ti, image_size: [64, 128]}
 data: {source: coco, root: coco, short_sides: [48], long_side: 96, workers: 0}

@@ -17,6 +17,8 @@ from src.weights.checkpoint import save_checkpoint
 from src.weights.described_network import create_network
 from src.weights.model_card import ModelCard
 
+pytestmark = pytest.mark.usefixtures("equal_graphs")
+
 TNT = {"depth": 3, "inner_dim": 4, "inner_num_heads": 2, "outer_dim": 8, "outer_num_heads": 2}
 T2T = {"depth": 1, "token_dim": 4, "embed_dim": 8, "num_heads": 2}
 PTNT = {

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from mindspore import nn
+from mindspore.nn.utils import no_init_parameters
 
 from ..compilation.recompute import recompute_blocks
 from ..compilation.shared_graphs import share_graphs
@@ -181,7 +182,8 @@ class Detection:
         return net
 
     def load_network(self, checkpoint: Checkpoint) -> tuple[nn.Cell, list[str]]:
-        net = self.create_network(for_training=False)
+        with no_init_parameters():  # the checkpoint's take their place
+            net = self.create_network(for_training=False)
         load_weights(net, checkpoint)
         return net, []
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mindspore import Tensor, nn
+from mindspore.nn.utils import no_init_parameters
 
 from ..config import Config
 from ..data.val_split import trained_on
@@ -71,7 +72,8 @@ def build_network(card: ModelCard, checkpoint: Checkpoint) -> tuple[nn.Cell, lis
         UserError: the weights do not fit, or an image does not into memory.
     """
     check_batch_fits(card, 1)
-    net = create_network(card)
+    with no_init_parameters():  # the checkpoint's take their place
+        net = create_network(card)
     weights, resized = fit_image_size(net, checkpoint)
     load_weights(net, replace(checkpoint, weights=weights))
     return net, resized
@@ -92,7 +94,8 @@ def at_image_size(trained: TrainedNetwork, image_size: int | tuple[int, int]) ->
         return trained
     card = replace(trained.card, image_size=size)
     check_batch_fits(card, 1)
-    net = create_network(card)
+    with no_init_parameters():
+        net = create_network(card)
     weights = {p.name: p.asnumpy() for p in trained.net.get_parameters()}
     resized, _ = resize_weights(net, weights, trained.card.image_size)
     for parameter in net.get_parameters():

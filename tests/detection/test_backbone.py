@@ -10,6 +10,8 @@ from src.layers.attention import ScaledDotProductAttention
 from src.models.pyramid_tnt import PyramidTNT
 from tests.tiny_detectors import TINY_BACKBONE
 
+pytestmark = pytest.mark.usefixtures("equal_graphs")
+
 CANVAS, TABLE = (96, 160), (64, 96)
 SIZES = [(12, 20), (6, 10), (3, 5), (2, 3)]
 

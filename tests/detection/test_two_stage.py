@@ -17,6 +17,8 @@ from src.detection.roi_head import CASCADE, ONE_STAGE, RoIHead
 from src.detection.rpn_head import RPNHead
 from src.detection.two_stage import TwoStageLosses, TwoStagePredictions, TwoStageSettings, loss_names
 
+pytestmark = pytest.mark.usefixtures("equal_graphs")
+
 CANVAS, STRIDES, CLASSES = (64, 128), (4, 8, 16, 32, 64), 3
 GRID = AnchorGrid(STRIDES, (4.0,))
 SETTINGS = TwoStageSettings(candidates=30, proposals=24, test_proposals=24, regions=80)

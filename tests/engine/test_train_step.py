@@ -24,7 +24,7 @@ RATES = {"num_classes": CLASSES, "drop_rate": 0.2, "drop_path_rate": 0.5}
 NETWORKS = {
     "tnt": (
         "tnt_ti_patch16_224",
-        dict(image_size=32, depth=2, inner_dim=4, inner_num_heads=2, outer_dim=16, outer_num_heads=2),
+        dict(image_size=32, depth=1, inner_dim=4, inner_num_heads=2, outer_dim=16, outer_num_heads=2),
     ),
     "t2t": ("t2t_vit_7", dict(image_size=32, token_dim=8, embed_dim=24, depth=2, num_heads=3)),
     "pyramid": (

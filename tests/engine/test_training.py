@@ -32,6 +32,8 @@ from src.terminal.stop_request import Stopped
 from src.weights.checkpoint import read_checkpoint, save_checkpoint
 from src.weights.described_network import create_network
 
+pytestmark = pytest.mark.usefixtures("equal_graphs")
+
 CONFIG = """
 model:
   name: tnt_ti_patch16_224

@@ -22,6 +22,8 @@ from src.weights.checkpoint import save_checkpoint
 from src.weights.detector_card import DetectorCard
 from tests.tiny_detectors import TINY_BACKBONE
 
+pytestmark = pytest.mark.usefixtures("equal_graphs")
+
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 TINY = {
     "table_size": 64,

@@ -26,6 +26,8 @@ from src.weights.checkpoint import save_checkpoint
 from src.weights.described_network import create_network
 from src.weights.model_card import ModelCard
 
+pytestmark = pytest.mark.usefixtures("equal_graphs")
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 STATISTICS = {"in_channels": 3, "mean": (0.5, 0.4, 0.3), "std": (0.5, 0.6, 0.7), "crop_pct": 0.9}
 CARDS = {

@@ -28,6 +28,8 @@ from src.weights.detector_card import DetectorCard
 from src.weights.loading import load_weights
 from tests.tiny_detectors import TINY_BACKBONE
 
+pytestmark = pytest.mark.usefixtures("equal_graphs")
+
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 TINY = {
     "table_size": 64,

@@ -21,6 +21,8 @@ from src.weights.checkpoint import save_checkpoint
 from src.weights.described_network import create_network
 from tests.prediction.test_predictions import CARD
 
+pytestmark = pytest.mark.usefixtures("equal_graphs")
+
 
 def labelled(features, labels) -> LabelledFeatures:
     return LabelledFeatures(np.array(features, np.float32), [], np.array(labels, np.int32), ["a", "b", "c"])

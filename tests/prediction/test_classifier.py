@@ -17,6 +17,8 @@ from src.weights.checkpoint import save_checkpoint
 from src.weights.described_network import create_network
 from tests.prediction.test_predictions import CARD, run
 
+pytestmark = pytest.mark.usefixtures("equal_graphs")
+
 KEY = b"sixteen bytes 16"
 
 

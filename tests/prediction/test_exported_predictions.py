@@ -25,6 +25,8 @@ from src.weights.checkpoint import save_checkpoint
 from src.weights.described_network import create_network
 from src.weights.model_card import ModelCard
 
+pytestmark = pytest.mark.usefixtures("equal_graphs")
+
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 KEY = b"sixteen bytes 16"
 HALF_TOLERANCE = 1e-3  # of a probability

@@ -26,6 +26,8 @@ from src.weights.described_network import create_network
 from src.weights.model_card import ModelCard
 from tests.command_output import without_outcome
 
+pytestmark = pytest.mark.usefixtures("equal_graphs")
+
 CARD = ModelCard(
     model="tnt_ti_patch16_224",
     arguments={"depth": 1, "inner_dim": 4, "inner_num_heads": 2, "outer_dim": 8, "outer_num_heads": 2},

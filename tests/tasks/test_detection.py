@@ -29,6 +29,8 @@ from tests.tasks.detection_runs import (
     train_otherwise,
 )
 
+pytestmark = pytest.mark.usefixtures("equal_graphs")
+
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):

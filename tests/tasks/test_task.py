@@ -22,6 +22,8 @@ from tests.devices.test_ranks import launch
 from tests.tasks import toy_task
 from tests.tasks.toy_task import EvalBatches, Median, ToyTask, train
 
+pytestmark = pytest.mark.usefixtures("equal_graphs")
+
 SOURCES = Path(__file__).resolve().parents[2]
 
 

@@ -23,6 +23,8 @@ from tests.tasks.detection_runs import (
     train_otherwise,
 )
 
+pytestmark = pytest.mark.usefixtures("equal_graphs")
+
 STRUCTURE = """    anchor_scale: 4.0
     fc_channels: 16
     mask_convs: 1

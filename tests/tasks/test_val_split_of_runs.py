@@ -20,6 +20,8 @@ from src.errors import UserError
 from src.tasks.classification import Classification
 from src.weights.checkpoint import read_checkpoint
 
+pytestmark = pytest.mark.usefixtures("equal_graphs")
+
 CONFIG = """
 model:
   name: tnt_ti_patch16_224

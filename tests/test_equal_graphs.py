@@ -1,0 +1,80 @@
+"""Compilations that tests share: equal cells only, and each computes with values of its own."""
+
+import mindspore as ms
+import numpy as np
+import pytest
+from mindspore import Parameter, Tensor, nn, ops
+
+from tests.equal_graphs import EqualGraphs
+
+ONES = Tensor(np.ones(3, np.float32))
+
+
+class Count(nn.Cell):
+    """Adds its input, times a constant, to a total, and returns it; from the third call on it also counts calls."""
+
+    def __init__(self, factor=2.0, name="total"):
+        super().__init__()
+        self.factor = factor
+        self.total = Parameter(Tensor(np.zeros(3, np.float32)), name=name)
+        self.calls = Parameter(Tensor(0, ms.int32), name="calls")
+        self.late = Parameter(Tensor(0, ms.int32), name="late")
+
+    def construct(self, x):
+        total = ops.depend(self.total, ops.assign_add(self.total, x * self.factor))
+        calls = ops.depend(self.calls, ops.assign_add(self.calls, 1))
+        if calls > 2:
+            total = ops.depend(total, ops.assign_add(self.late, 1))
+        return total * 1.0
+
+
+@pytest.fixture
+def compiled(equal_graphs, monkeypatch):
+    """Which cells were compiled."""
+    cells, compile_ = [], EqualGraphs.compile_and_run
+
+    def note(self, cell, *inputs, **more):
+        if self.first_equal(cell, inputs, more) is cell:
+            cells.append(cell)
+        return compile_(self, cell, *inputs, **more)
+
+    monkeypatch.setattr(EqualGraphs, "compile_and_run", note)
+    return cells
+
+
+def state(cell):
+    return cell.total.asnumpy().tolist(), int(cell.calls.asnumpy()), int(cell.late.asnumpy())
+
+
+def test_each_has_its_own_values(compiled):
+    one, other = Count(), Count()
+    for cell, times in ((one, 4), (other, 3), (one, 1)):
+        for _ in range(times):
+            cell(ONES)
+    assert {id(cell) for cell in compiled} == {id(one)}
+    assert state(one) == ([10.0] * 3, 5, 3) and state(other) == ([6.0] * 3, 3, 1)
+    other.total.set_data(Tensor(np.ones(3, np.float32)))
+    np.testing.assert_array_equal(other(ONES).asnumpy(), [3.0] * 3)
+    assert state(one)[0] == [10.0] * 3
+
+
+def test_what_differs_is_compiled(compiled):
+    first = Count(3.0, name="sum")
+    cells = [first, Count(4.0, name="sum"), Count(3.0, name="other"), Count(3.0, name="sum")]
+    cells[3].total.requires_grad = False
+    for cell in cells:
+        cell(ONES)
+    assert [id(cell) for cell in compiled] == [id(cell) for cell in cells]
+    cells[1](ONES.astype(ms.int32))
+    assert compiled[-1] is cells[1]
+
+
+def subtract(self, x):
+    return x - self.factor
+
+
+def test_another_method_makes_another_graph(compiled, monkeypatch):
+    one, other = Count(5.0), Count(5.0)
+    one(ONES)
+    monkeypatch.setattr(Count, "construct", subtract)
+    np.testing.assert_array_equal(other(ONES).asnumpy(), [-4.0] * 3)
