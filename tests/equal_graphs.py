@@ -1,9 +1,10 @@
 """Compilations that tests share: a cell that computes what an earlier one did is not compiled again.
 
-Tests of whole runs build the same small network anew each time, and MindSpore compiles it anew: a second or three for
-a graph that is known already. With the fixture `equal_graphs` (tests/conftest.py) such a cell computes by the graph of
-the first equal one in the file, whose parameters take this one's values for the call. Cells are equal where everything is that their graphs follow from: classes, methods, attributes, constants, names
-and types of parameters, whatever of them is the same object, shapes of the inputs, and MindSpore's settings.
+Tests of whole runs build the same small network anew each time, and MindSpore compiles it anew: a second to ten for a
+graph that is known already. With the fixture `equal_graphs` (tests/conftest.py) such a cell computes by the graph of
+the first equal one in the file, whose parameters take this one's values for the call. Cells are equal where everything
+is that their graphs follow from: classes, methods and what these call by name, attributes, constants, names and types
+of parameters, whatever of them is the same object, and the shapes of the inputs.
 """
 
 import enum
@@ -89,7 +90,11 @@ def _digest(array: np.ndarray) -> str:
 
 
 def _held_by(function: types.FunctionType) -> list[object]:
+    """What it computes with besides its arguments; of MindSpore's own functions what they close over."""
     held = [cell.cell_contents for cell in function.__closure__ or ()]
+    if not function.__module__.startswith("mindspore"):
+        named = (function.__globals__.get(name) for name in function.__code__.co_names)
+        held += [value for value in named if isinstance(value, _PLAIN + (types.FunctionType, Tensor, Primitive, tuple))]
     return [function.__defaults__, *(x for x in held if not (type(x) is int and x > _LARGEST_SETTING))]
 
 

@@ -69,8 +69,11 @@ def test_what_differs_is_compiled(compiled):
     assert compiled[-1] is cells[1]
 
 
+MORE = 0.0
+
+
 def subtract(self, x):
-    return x - self.factor
+    return x - self.factor - MORE
 
 
 def test_another_method_makes_another_graph(compiled, monkeypatch):
@@ -78,3 +81,5 @@ def test_another_method_makes_another_graph(compiled, monkeypatch):
     one(ONES)
     monkeypatch.setattr(Count, "construct", subtract)
     np.testing.assert_array_equal(other(ONES).asnumpy(), [-4.0] * 3)
+    monkeypatch.setattr("tests.test_equal_graphs.MORE", 1.0)
+    np.testing.assert_array_equal(Count(5.0)(ONES).asnumpy(), [-5.0] * 3)

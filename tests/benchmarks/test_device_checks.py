@@ -28,6 +28,8 @@ from src.errors import UserError
 from src.layers import random_mask
 from tests.parity import load_case
 
+pytestmark = pytest.mark.usefixtures("equal_graphs")
+
 FILE = os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(__file__))), "docs", "portability.md")
 
 NO_KERNEL = {"Depend", "Load", "MakeTuple", "Operator", "Partial", "Switch", "TupleGetItem", "UpdateState", "Shape"}

@@ -11,6 +11,8 @@ from benchmarks import parity
 from benchmarks.cases.case import compare
 from src.errors import UserError
 
+pytestmark = pytest.mark.usefixtures("equal_graphs")
+
 CASES = Path(__file__).resolve().parents[1] / "reference" / "detection"
 
 

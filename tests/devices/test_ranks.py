@@ -21,7 +21,7 @@ NETWORKS = {
     "tnt": """
   name: tnt_ti_patch16_224
   image_size: 16
-  structure: {depth: 2, inner_dim: 4, inner_num_heads: 2, outer_dim: 16, outer_num_heads: 2}""",
+  structure: {depth: 1, inner_dim: 4, inner_num_heads: 2, outer_dim: 16, outer_num_heads: 2}""",
     "ptnt": """
   name: ptnt_ti_patch16_192
   image_size: 64
