@@ -30,7 +30,6 @@ def whole():
     config = Config()
     config.model.name, config.model.image_size, config.model.num_classes = "mask_rcnn_ptnt_ti", 64, 2
     config.model.structure, config.data.source, config.train.batch_size = STRUCTURE, "coco", 1
-    config.optimizer.clip_norm, config.train.ema_decay = 1.0, 0.9
     task = create_task(config)
     task.open_without_data()
     set_up_device("CPU", 0, True)
