@@ -59,7 +59,6 @@ def collect_features(
         batches: images, their labels and their indices, as `EvalLoader` yields them.
         advance: is told how many images are done after each batch.
     """
-    share_graphs(net)
     cell = ClassFeatures(net).set_train(False)
     parts = []
     for (images,), (labels, indices), num_valid in batches:
@@ -86,6 +85,7 @@ def features_of(
     """
     config = replace(config, train=replace(config.train, batch_size=batch_size))
     batches = create_eval_loader(config, trained.card, dataset, Ranks())
+    share_graphs(trained.net)
     with Progress("features", len(dataset)) as progress:
         features, labels, indices = collect_features(trained.net, batches, progress.advance)
     SkippedImages(batches, exchange=Exchange(Ranks()), tell=tell).name()

@@ -88,6 +88,27 @@ def test_training_is_the_same_without_sharing(model, arguments, precision, monke
             np.testing.assert_allclose(ours.asnumpy(), theirs.asnumpy(), atol=2e-5, err_msg=ours.name)
 
 
+@pytest.mark.parametrize(
+    "model", [pytest.param(name, marks=[pytest.mark.slow] if name.startswith("ptnt") else []) for name in TINY]
+)
+def test_in_inference_every_network_has_its_own_weights_and_sizes(model):
+    """Several in a process, whose cells are equal and share."""
+    nets = [create(model), create(model), create(model, image_size=2 * TINY[model]["image_size"])]
+    rng = np.random.default_rng(0)
+    for net in nets:
+        net.set_train(False)
+        for parameter in net.get_parameters():
+            parameter.set_data(ms.Tensor(rng.normal(0, 0.3, parameter.shape).astype(np.float32) ** 2))
+        share_graphs(net)
+        assert sharing(net)
+    images = [ms.Tensor(rng.standard_normal((2, 3, *net.image_size), np.float32)) for net in nets]
+    compiled = [net(x).asnumpy() for net, x in zip(nets, images, strict=True)]
+    assert np.abs(compiled[0] - nets[1](images[0]).asnumpy()).max() > 0.01
+    ms.set_context(mode=ms.PYNATIVE_MODE)
+    for net, x, found in zip(nets, images, compiled, strict=True):
+        np.testing.assert_allclose(found, net(x).asnumpy(), rtol=1e-4, atol=1e-4)
+
+
 def test_only_equal_cells_at_the_same_place_share():
     net = create("tnt_s_patch16_224", drop_path_rate=0.3)
     share_graphs(net)
