@@ -14,7 +14,6 @@ import types
 from collections.abc import Iterable
 from typing import Any
 
-import mindspore as ms
 import numpy as np
 from mindspore import Parameter, Tensor, nn
 from mindspore.ops import Primitive
@@ -146,7 +145,7 @@ class EqualGraphs:
         if key not in self._of:
             description = Description()
             try:
-                text = f"{description.of(cell)} {described} {ms.get_context('mode')}"
+                text = f"{description.of(cell)} {described}"
             except NotDescribed:
                 return cell
             first, _ = self._first.setdefault(text, (cell, description))

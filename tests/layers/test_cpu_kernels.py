@@ -4,7 +4,6 @@ import contextlib
 import ctypes
 import os
 import shutil
-import subprocess
 from pathlib import Path
 
 import mindspore as ms
@@ -13,7 +12,6 @@ import pytest
 from mindspore import Tensor, nn, ops
 from scipy.special import erf, log_softmax
 
-from src.files.compiled_library import OPTIONS as COMMON_OPTIONS
 from src.files.compiled_library import SWITCH, compile_once, find_compiler
 from src.layers import conv, cpu_kernels, cpu_operators
 from src.layers.activation import GELU
@@ -315,11 +313,3 @@ def test_threads(monkeypatch):
     for value, expected in (("3", 3), ("0", None), ("many", None), ("", None)):
         monkeypatch.setenv("OMP_NUM_THREADS", value)
         assert cpu_kernels._num_threads() == (expected or len(os.sched_getaffinity(0)))
-
-
-@pytest.mark.usefixtures("has_library")
-def test_the_source_has_no_warnings(tmp_path):
-    options = (*COMMON_OPTIONS, *cpu_kernels.OPTIONS, "-Wall", "-Wextra", "-Werror")
-    command = [find_compiler(), *options, str(cpu_kernels.SOURCE)]
-    ended = subprocess.run([*command, "-o", str(tmp_path / "a.so")], capture_output=True, text=True)
-    assert ended.returncode == 0, ended.stderr
