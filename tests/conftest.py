@@ -17,6 +17,7 @@ def clean_start(tmp_path, monkeypatch):
     """MindSpore leaves folders in the working directory after errors; modes must not leak between tests."""
     monkeypatch.chdir(tmp_path)
     ms.set_context(mode=ms.GRAPH_MODE)
+    ms.set_context(pynative_synchronize=True)
     ms.set_seed(1)
 
 

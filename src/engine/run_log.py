@@ -9,6 +9,9 @@ from .curves import draw_curves
 from .event_files import EventFiles
 from .run_folder import RunFolder
 
+_SHARE_OF_DRAWING = 0.05
+"""At most, of a run's time: where epochs are short, not every evaluation draws the curves."""
+
 
 class RunLog:
     """Tells about steps and evaluations.
@@ -46,6 +49,7 @@ class RunLog:
         self.loss_names, self.score_kinds, self.is_shown = loss_names, score_kinds, is_shown
         self._event_files = EventFiles(folder.tensorboard) if tensorboard and is_shown else None
         self.losses: list[list[float]] = []
+        self._is_drawn, self._draw_after = True, 0.0
         self.restart_clock()
 
     def restart_clock(self) -> None:
@@ -108,7 +112,7 @@ class RunLog:
         self.restart_clock()
 
     def evaluation(self, step: int, scores: Scores, ema_scores: Scores | None, seconds: float) -> None:
-        """Records an evaluation of the weights and of their moving average, and draws the curves anew."""
+        """Records an evaluation of the weights and of their moving average, and draws the curves anew if it is time."""
         if not self.is_shown:
             return
         images = scores.images * (1 if ema_scores is None else 2)
@@ -118,8 +122,21 @@ class RunLog:
         self._record({**entry, "images_per_second": round(images / seconds, 2)})
         line = f"epoch {step // self.steps_per_epoch}/{self.total_steps // self.steps_per_epoch}: {scores}"
         self.tell(line if ema_scores is None else f"{line}; moving average: {ema_scores.brief()}")
+        self._is_drawn = False
+        if time.perf_counter() >= self._draw_after:
+            self._draw()
+
+    def close(self) -> None:
+        """Draws the curves if an evaluation came since they were drawn."""
+        if not self._is_drawn:
+            self._draw()
+
+    def _draw(self) -> None:
+        self._is_drawn, since = True, time.perf_counter()
         with self.folder.writing():
             draw_curves(self.folder.read_metrics(), self.score_kinds, self.folder.curves)
+        now = time.perf_counter()
+        self._draw_after = now + (now - since) / _SHARE_OF_DRAWING
 
     def _record(self, entry: dict) -> None:
         self.folder.record(entry)

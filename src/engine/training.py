@@ -159,6 +159,7 @@ class Training:
     def _run(self) -> Scores | None:
         images, scores = self.images_per_step, None
         with (
+            closing(self.log),
             StopRequest() as stop,
             Progress("train", self.total_steps * images, self.step * images, self.ranks.is_first) as progress,
         ):
