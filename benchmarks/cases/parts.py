@@ -73,19 +73,19 @@ def check_box_coder(case: Case) -> Iterator[Row]:
     encoded = BoxCoder(stds).encode(priors, arrays["gts"])
     finite = arrays["encoded_is_finite"].astype(bool)
     yield compare("encoded", encoded[finite], arrays["encoded"][finite], 1e-5)
-    decode, size = DecodeBoxes(stds, case.meta["wh_ratio_clip"]), (float(width), float(height))
+    decode, limits = DecodeBoxes(stds, case.meta["wh_ratio_clip"]), Tensor([width, height] * 2, ms.float32)
     yield compare("decoded", decode(Tensor(priors), Tensor(deltas)), arrays["decoded"], 1e-5)
-    yield compare("decoded_clipped", decode(Tensor(priors), Tensor(deltas), *size), arrays["decoded_clipped"], 1e-5)
+    yield compare("decoded_clipped", decode(Tensor(priors), Tensor(deltas), limits), arrays["decoded_clipped"], 1e-5)
     back = np.where(np.isfinite(encoded), encoded, 0).astype(np.float32)
     yield compare("roundtrip", decode(Tensor(priors), Tensor(back)), arrays["roundtrip"], 1e-5)
     for name in arrays:
         if name.startswith("decoded_wh_ratio_clip_"):
             other = DecodeBoxes(stds, float(name.rpartition("_")[2]))
-            yield compare(name, other(Tensor(priors), Tensor(deltas), *size), arrays[name], 1e-5)
+            yield compare(name, other(Tensor(priors), Tensor(deltas), limits), arrays[name], 1e-5)
     per_class = arrays["deltas_per_class"]
     rows, classes = len(per_class), per_class.shape[1] // 4
     own = np.repeat(priors[10 : 10 + rows, None], classes, axis=1)
-    found = decode(Tensor(own), Tensor(per_class.reshape(rows, classes, 4)), *size)
+    found = decode(Tensor(own), Tensor(per_class.reshape(rows, classes, 4)), limits)
     yield compare("decoded_per_class", found.asnumpy().reshape(rows, -1), arrays["decoded_per_class"], 1e-5)
 
 

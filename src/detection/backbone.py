@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from mindspore import nn
+from mindspore import nn, ops
 
 from ..models.pyramid_tnt import PyramidTNT
 
@@ -43,7 +43,7 @@ class Backbone(PyramidTNT):
         maps = ()
         for i in range(4):
             tokens = self.norm(sentences[i]) if i == 3 and self.final_norm else sentences[i]
-            x = tokens.swapaxes(1, 2)  # B D N
+            x = ops.transpose(tokens, (0, 2, 1))  # B D N
             maps = maps + (x.reshape(-1, x.shape[1], *grids[i]),)
         return maps
 

@@ -6,6 +6,7 @@ import numpy as np
 from mindspore import Tensor, nn, ops
 
 from .box_coding import RATIO_CLIP
+from .rows import split_corners
 
 
 class DecodeBoxes(nn.Cell):
@@ -22,24 +23,15 @@ class DecodeBoxes(nn.Cell):
         self.limit = abs(math.log(ratio_clip))
         self.concat = ops.Concat(axis=-1)
 
-    def construct(self, priors, deltas, width=None, height=None):
-        """Width and height of the image in pixels, of shapes that broadcast to (..., 1); None: no clipping."""
-        deltas = deltas * self.stds
-        left, right = priors[..., :2], priors[..., 2:]
-        sizes, centres = right - left, (left + right) * 0.5
-        centres = centres + deltas[..., :2] * sizes
-        halves = 0.5 * sizes * ops.exp(ops.clamp(deltas[..., 2:], -self.limit, self.limit))
+    def construct(self, priors, deltas, limits=None):
+        """The largest x, y, x, y of the image, of a shape that broadcasts to (..., 4); None: no clipping."""
+        shifts, logarithms = split_corners(deltas * self.stds)
+        low, high = split_corners(priors)
+        sizes, centres = high - low, (low + high) * 0.5
+        centres = centres + shifts * sizes
+        halves = 0.5 * sizes * ops.exp(ops.clamp(logarithms, -self.limit, self.limit))
         boxes = self.concat((centres - halves, centres + halves))
-        return boxes if width is None else clip_boxes(boxes, width, height)
-
-
-def clip_boxes(boxes, width, height):
-    """Boxes (..., 4) inside of 0 to width and 0 to height, which broadcast to (..., 1)."""
-    x0, y0, x1, y1 = (boxes[..., i : i + 1] for i in range(4))
-    parts = []
-    for value, limit in ((x0, width), (y0, height), (x1, width), (y1, height)):
-        parts.append(ops.minimum(ops.maximum(value, 0.0), limit))
-    return ops.concat(parts, -1)
+        return boxes if limits is None else ops.minimum(ops.maximum(boxes, 0.0), limits)
 
 
 class EncodeBoxes(nn.Cell):
@@ -55,8 +47,10 @@ class EncodeBoxes(nn.Cell):
         self.concat = ops.Concat(axis=-1)
 
     def construct(self, priors, boxes):
-        sizes, new_sizes = priors[..., 2:] - priors[..., :2], boxes[..., 2:] - boxes[..., :2]
-        shifts = (boxes[..., :2] + boxes[..., 2:] - priors[..., :2] - priors[..., 2:]) * 0.5
+        low, high = split_corners(priors)
+        new_low, new_high = split_corners(boxes)
+        sizes, new_sizes = high - low, new_high - new_low
+        shifts = (new_low + new_high - low - high) * 0.5
         return self.concat((shifts / sizes, self.log_ratio(new_sizes, sizes))) / self.stds
 
     def log_ratio(self, one, other):

@@ -12,6 +12,8 @@ import numpy as np
 from mindspore import Tensor, nn, ops
 from mindspore import dtype as mstype
 
+from .rows import split_sides, whole_numbers
+
 
 class MaskTargets(nn.Cell):
     """Masks (R, H, W) and boxes (R, 4) in their pixels, clipped to them -> (R, size, size) float32, 0 or 1.
@@ -26,14 +28,13 @@ class MaskTargets(nn.Cell):
         self.bins = Tensor(np.arange(size, dtype=np.float32).reshape(1, -1))
 
     def construct(self, masks, boxes):
-        boxes = boxes - 0.5
-        rows = self.weights(boxes[:, 1], boxes[:, 3], masks.shape[1])
-        columns = self.weights(boxes[:, 0], boxes[:, 2], masks.shape[2])
+        x0, y0, x1, y1 = split_sides(boxes - 0.5)
+        rows, columns = self.weights(y0, y1, masks.shape[1]), self.weights(x0, x1, masks.shape[2])
         means = ops.bmm(ops.bmm(rows, masks.astype(mstype.float32)), ops.transpose(columns, (0, 2, 1)))
         return (means >= 0.5).astype(mstype.float32)
 
     def weights(self, start, end, length):
-        """Where boxes start and end (R,) on an axis of `length` pixels -> (R, size, length).
+        """Where boxes start and end (R, 1) on an axis of `length` pixels -> (R, size, length).
 
         A pixel's bilinear weight is a second difference of ramps, and a sum of ramps over evenly spaced samples one of
         a row of whole numbers. What is beyond the first or last pixel counts as that.
@@ -42,7 +43,9 @@ class MaskTargets(nn.Cell):
         count = ops.ceil(bin_size)
         step = bin_size / ops.maximum(count, 1.0)
         first = start.reshape(-1, 1, 1) + self.bins.reshape(1, -1, 1) * bin_size  # (R, size, 1)
-        at = ops.arange(length).astype(mstype.float32).reshape(1, 1, -1) - first  # of each pixel, from the bin's start
+        at = (
+            whole_numbers(length).astype(mstype.float32).reshape(1, 1, -1) - first
+        )  # of each pixel, from the bin's start
         number = ops.floor(at / ops.maximum(step, 1e-6) + 0.5)  # of samples up to there
         number = ops.minimum(ops.maximum(number, 0.0), count)
         ramps = number * at - step * number * number * 0.5

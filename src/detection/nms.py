@@ -8,7 +8,7 @@ because there is no TopK of integers on GPUs.
 from mindspore import dtype as mstype
 from mindspore import nn, ops
 
-from .rows import rows_of_batch
+from .rows import rows_of_batch, whole_numbers
 
 EXACT = 2**24
 """Whole numbers up to it, and down to its negative, are float32 without rounding."""
@@ -26,18 +26,18 @@ class TopRows(nn.Cell):
     def __init__(self, k: int):
         super().__init__()
         self.k = k
-        self.top = ops.TopK(sorted=True)
+        self.top, self.columns = ops.TopK(sorted=True), ops.Slice()
 
     def construct(self, scores):
         if scores.ndim == 1:
             values, rows = self.of_batch(scores.reshape(1, -1))
-            return values[0], rows[0]
+            return values.reshape(-1), rows.reshape(-1)
         return self.of_batch(scores)
 
     def of_batch(self, scores):
         n = scores.shape[1]
         if n > self.k:
-            least = self.top(scores, self.k)[0][:, self.k - 1 :]
+            least = self.columns(self.top(scores, self.k)[0], (0, self.k - 1), (scores.shape[0], 1))
             above, equal = scores > least, scores == least
             room = self.k - above.astype(mstype.int32).sum(axis=1, keepdims=True)
             first_equal = ops.logical_and(equal, ops.cumsum(equal.astype(mstype.int32), 1) <= room)
@@ -51,7 +51,7 @@ class TopRows(nn.Cell):
         return ops.gather_elements(values, 1, order), ops.gather_elements(rows, 1, order)
 
     def indices(self, scores, n):
-        return ops.tile(ops.arange(n).astype(mstype.int32).reshape(1, -1), (scores.shape[0], 1))
+        return ops.tile(whole_numbers(n).reshape(1, -1), (scores.shape[0], 1))
 
     def order(self, values):
         """The permutation of (B, k) that sorts."""
@@ -61,7 +61,8 @@ class TopRows(nn.Cell):
         if k * k > 2 * EXACT:
             return self.order_by_pairs(values)
         sorted_values, rows = self.top(values, k)  # of equal ones in any order
-        is_lower = sorted_values[:, 1:] < sorted_values[:, :-1]
+        size = (values.shape[0], k - 1)
+        is_lower = self.columns(sorted_values, (0, 1), size) < self.columns(sorted_values, (0, 0), size)
         run = ops.cumsum(is_lower.astype(mstype.int32), 1)
         run = ops.concat((ops.zeros((values.shape[0], 1), mstype.int32), run), 1)  # of equal values
         keys = EXACT - (run * k + rows)
@@ -90,20 +91,21 @@ class Suppress(nn.Cell):
     def __init__(self, iou_threshold: float):
         super().__init__()
         self.nms = ops.NMSWithMask(iou_threshold)
-        self.concat = ops.Concat(axis=2)
+        self.concat, self.images = ops.Concat(axis=2), ops.Unstack(axis=0)
+        self.largest, self.smallest = ops.ReduceMax(keep_dims=True), ops.ReduceMin(keep_dims=True)
 
     def construct(self, boxes, labels, valid):
         batch, n = labels.shape
-        span = ops.maximum(boxes.max(axis=(1, 2)), -boxes.min(axis=(1, 2))).reshape(batch, 1, 1) * 2.0 + 1.0
+        span = ops.maximum(self.largest(boxes, (1, 2)), -self.smallest(boxes, (1, 2))) * 2.0 + 1.0  # B 1 1
         labels = ops.select(valid, labels, labels * 0 - 1).astype(mstype.float32).reshape(batch, n, 1)
         moved = boxes + labels * span
         where = ops.tile(valid.reshape(batch, n, 1), (1, 1, 4))
         moved = ops.select(where, moved, ops.zeros_like(moved) - span)  # without area
-        ranks = (n - ops.arange(n).astype(mstype.int32)).astype(mstype.float32)
+        ranks = (n - whole_numbers(n)).astype(mstype.float32)
         moved = self.concat((moved, ops.tile(ranks.reshape(1, n, 1), (batch, 1, 1))))
         stays = ()
-        for image in range(batch):
-            stays = stays + (self.nms(moved[image])[2],)
+        for image in self.images(moved):
+            stays = stays + (self.nms(image)[2],)
         return ops.logical_and(ops.stack(stays), valid)
 
 

@@ -9,7 +9,7 @@ from mindspore import nn, ops
 from ..layers.random_mask import mask_bits, row_words
 from .matcher import Matcher
 from .nms import TopRows
-from .rows import rows_of_batch
+from .rows import rows_of_batch, split_sides, whole_numbers
 
 KEY_BITS = 24
 """Of a key: what float32 holds exactly, because GPUs have no TopK of integers. Of equal keys the first wins."""
@@ -45,7 +45,7 @@ class RegionSampling(nn.Cell):
         """
         batch, num_objects = objects.shape[0], objects.shape[1]
         assigned = self.assign(candidates, valid, objects, is_object)
-        own = ops.tile(ops.arange(num_objects).astype(mstype.int32).reshape(1, -1), (batch, 1))
+        own = ops.tile(whole_numbers(num_objects).reshape(1, -1), (batch, 1))
         own = ops.select(is_object, own, own * 0 - 1)
         candidates, assigned = ops.concat((objects, candidates), 1), ops.concat((own, assigned), 1)
         valid = ops.concat((is_object, valid), 1)
@@ -53,7 +53,7 @@ class RegionSampling(nn.Cell):
         positive = ops.logical_and(valid, assigned >= 0)
         positive_rows, num_positive = self.draw(positive, keys, self.top_positive)
         negative_rows, num_negative = self.draw(ops.logical_and(valid, assigned < 0), keys, self.top_negative)
-        place = ops.tile(ops.arange(self.num_samples).astype(mstype.int32).reshape(1, -1), (batch, 1))
+        place = ops.tile(whole_numbers(self.num_samples).reshape(1, -1), (batch, 1))
         num_positive, num_negative = num_positive.reshape(-1, 1), num_negative.reshape(-1, 1)
         behind = positive_rows.shape[1] + ops.minimum(place - num_positive, negative_rows.shape[1] - 1)
         of_both = ops.select(place < num_positive, place, behind)
@@ -78,14 +78,14 @@ class RegionSampling(nn.Cell):
             best = ops.tile(
                 ops.select(best >= self.matcher.min_positive_iou, best, ops.zeros_like(best) + 2.0), (1, n, 1)
             )
-            number = ops.tile(ops.arange(g).astype(mstype.int32).reshape(1, 1, g), (batch, n, 1))
+            number = ops.tile(whole_numbers(g).reshape(1, 1, g), (batch, n, 1))
             last = ops.select(iou == best, number, number * 0 - 1).max(axis=2)
             assigned = ops.select(last >= 0, last, assigned)
         return assigned
 
     def keys(self, key, n):
         """(B, n) whole numbers from 0 on, at random, float32."""
-        index = ops.tile(ops.arange(n).astype(mstype.int32).reshape(1, -1), (key.shape[0], 1))
+        index = ops.tile(whole_numbers(n).reshape(1, -1), (key.shape[0], 1))
         bits = mask_bits(row_words(index, self.stage), ops.tile(key.reshape(-1, 1), (1, n)))
         return ops.bitwise_and(bits, (1 << KEY_BITS) - 1).astype(mstype.float32)
 
@@ -98,8 +98,8 @@ class RegionSampling(nn.Cell):
 def overlaps(one, other):
     """Intersection over union of boxes (B, N, 4) and (B, G, 4): (B, N, G)."""
     batch, n, g = one.shape[0], one.shape[1], other.shape[1]
-    own = [ops.tile(one[:, :, i].reshape(batch, n, 1), (1, 1, g)) for i in range(4)]
-    others = [ops.tile(other[:, :, i].reshape(batch, 1, g), (1, n, 1)) for i in range(4)]
+    own = [ops.tile(side, (1, 1, g)) for side in split_sides(one)]
+    others = [ops.tile(side.reshape(batch, 1, g), (1, n, 1)) for side in split_sides(other)]
     width = ops.maximum(ops.minimum(own[2], others[2]) - ops.maximum(own[0], others[0]), 0.0)
     height = ops.maximum(ops.minimum(own[3], others[3]) - ops.maximum(own[1], others[1]), 0.0)
     shared = width * height

@@ -11,7 +11,7 @@ from .base_detector import BaseDetector, BasePredictions, finite_images
 from .decode_boxes import DecodeBoxes
 from .losses import FocalLoss, SmoothL1
 from .nms import TopRows
-from .rows import rows_of_batch
+from .rows import have_area, limits_of, rows_of_batch
 
 
 class RetinaNet(BaseDetector):
@@ -105,7 +105,7 @@ class RetinaNetPredictions(BasePredictions):
     def of_outputs(self, logits, deltas, anchors, shapes, scales):
         """What the head says about the anchors of each map -> detections, see `construct`."""
         batch = shapes.shape[0]
-        height, width = shapes[:, 0].reshape(-1, 1, 1), shapes[:, 1].reshape(-1, 1, 1)
+        limits = limits_of(shapes)
         boxes, scores, labels, valid = (), (), (), ()
         for level in range(len(anchors)):
             found = ops.sigmoid(logits[level].astype(mstype.float32)).reshape(batch, -1)  # A * K
@@ -113,11 +113,12 @@ class RetinaNetPredictions(BasePredictions):
             best, rows = self.tops[level](found)
             places = rows // self.num_classes
             decoded = self.decode(
-                anchors[level][places], rows_of_batch(deltas[level].astype(mstype.float32), places), width, height
+                ops.gather(anchors[level], places, 0),
+                rows_of_batch(deltas[level].astype(mstype.float32), places),
+                limits,
             )
             boxes, scores = boxes + (decoded,), scores + (best,)
             labels = labels + (rows - places * self.num_classes,)
-            has_area = ops.logical_and(decoded[:, :, 2] > decoded[:, :, 0], decoded[:, :, 3] > decoded[:, :, 1])
-            valid = valid + (ops.logical_and(best > self.score_threshold, has_area),)
+            valid = valid + (ops.logical_and(best > self.score_threshold, have_area(decoded)),)
         boxes = ops.concat(boxes, 1) / ops.concat((scales, scales), 1).reshape(-1, 1, 4)
         return self.choose(boxes, ops.concat(scores, 1), ops.concat(labels, 1), ops.concat(valid, 1))

@@ -15,6 +15,8 @@ import numpy as np
 from mindspore import Tensor, nn, ops
 from mindspore import dtype as mstype
 
+from .rows import split_sides
+
 FINEST_SCALE = 56
 """A region of up to twice this side is cut out of the finest map."""
 
@@ -46,7 +48,8 @@ class RoIAlign(nn.Cell):
 
     def levels(self, boxes):
         """The map of each region, (R,) int32, by its area."""
-        sides = ops.sqrt(ops.maximum((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]), 0.0))
+        x0, y0, x1, y1 = split_sides(boxes)
+        sides = ops.sqrt(ops.maximum((x1 - x0) * (y1 - y0), 0.0)).reshape(-1)
         scale, level = sides / FINEST_SCALE + 1e-6, ops.zeros(sides.shape, mstype.int32)
         for coarser in range(1, self.num_maps):
             level = level + (scale >= 2.0**coarser).astype(mstype.int32)
@@ -66,9 +69,9 @@ class RoIAlign(nn.Cell):
             offset = offset + x.shape[0] * x.shape[2] * x.shape[3]
             tables = tables + (ops.transpose(x, (0, 2, 3, 1)).reshape(-1, x.shape[1]),)
         table = ops.concat(tables, 0)
-        boxes = boxes / self.strides[level].reshape(-1, 1) - 0.5
-        rows, row_weights = self.axis(boxes[:, 1], boxes[:, 3], height)
-        columns, column_weights = self.axis(boxes[:, 0], boxes[:, 2], width)
+        x0, y0, x1, y1 = split_sides(boxes / ops.gather(self.strides, level, 0).reshape(-1, 1) - 0.5)
+        rows, row_weights = self.axis(y0, y1, height)
+        columns, column_weights = self.axis(x0, x1, width)
         places = first.reshape(-1, 1) + rows * width.reshape(-1, 1)  # (R, window)
         window = self.window
         places = ops.tile(places.reshape(-1, window, 1), (1, 1, window)) + ops.tile(
@@ -86,10 +89,10 @@ class RoIAlign(nn.Cell):
         return ops.transpose(bins.reshape(count, self.size, self.size, channels), (0, 3, 1, 2))
 
     def axis(self, start, end, length):
-        """Along one axis, in cells: where regions start and end (R,), and the map's length (R,) int32 -> the cells that
-        are looked at (R, window) int32, and their weights in each bin (R, size, window)."""
+        """Along one axis, in cells: where regions start and end (R, 1), and the map's length (R,) int32 -> the cells
+        that are looked at (R, window) int32, and their weights in each bin (R, size, window)."""
         last = (length - 1).astype(mstype.float32).reshape(-1, 1)
-        start, extent = start.reshape(-1, 1), (end - start).reshape(-1, 1)
+        extent = end - start
         bin_size = extent / self.size
         count = ops.zeros_like(bin_size) + self.ratio if self.ratio else ops.ceil(bin_size)
         first = ops.minimum(ops.maximum(ops.floor(start), 0.0), last)

@@ -6,7 +6,6 @@ mask-rcnn_r50_fpn and cascade-mask-rcnn_r50_fpn. Attribute names are mmdetection
 
 from dataclasses import dataclass
 
-from mindspore import dtype as mstype
 from mindspore import nn, ops
 
 from .box_head import BoxHead
@@ -14,6 +13,7 @@ from .decode_boxes import DecodeBoxes
 from .mask_head import MaskHead
 from .matcher import Matcher
 from .roi_align import RoIAlign
+from .rows import limits_of, whole_numbers
 
 BOX_SIZE, MASK_FEATURES = 7, 14
 
@@ -98,18 +98,17 @@ class RoIHead(nn.Cell):
 
     def refined(self, stage: int, regions, deltas, shapes):
         """Regions (B, N, 4) moved by the one box that a stage says about each."""
-        width, height = shapes[:, 1].reshape(-1, 1, 1), shapes[:, 0].reshape(-1, 1, 1)
-        return self.decoders[stage](regions, deltas.reshape(regions.shape), width, height)
+        return self.decoders[stage](regions, deltas.reshape(regions.shape), limits_of(shapes))
 
 
 def images_of(regions):
     """Numbers of the images of regions (B, N, 4): (B * N,) int32."""
     batch, count = regions.shape[0], regions.shape[1]
-    return ops.tile(ops.arange(batch).astype(mstype.int32).reshape(-1, 1), (1, count)).reshape(-1)
+    return ops.tile(whole_numbers(batch).reshape(-1, 1), (1, count)).reshape(-1)
 
 
 def own_rows(values, labels, num_classes: int):
     """Of rows for every class, values (R * K, n), those of the labels (R,) int32, (R, n)."""
     count = labels.shape[0]
-    rows = ops.arange(count).astype(mstype.int32) * num_classes + ops.clamp(labels, 0, num_classes - 1)
+    rows = whole_numbers(count) * num_classes + ops.clamp(labels, 0, num_classes - 1)
     return ops.gather(values, rows, 0)

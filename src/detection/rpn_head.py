@@ -8,7 +8,7 @@ from mindspore import nn, ops
 from mindspore.common.initializer import Normal
 
 from .nms import Suppress, TopRows
-from .rows import rows_of_batch, rows_of_map
+from .rows import have_area, limits_of, rows_of_batch, rows_of_map
 
 
 class RPNHead(nn.Cell):
@@ -34,7 +34,7 @@ class RPNHead(nn.Cell):
         logits, deltas = (), ()
         for x in maps:
             x = self.relu(self.rpn_conv(x))
-            logits = logits + (rows_of_map(self.rpn_cls(x), 1)[:, :, 0],)
+            logits = logits + (rows_of_map(self.rpn_cls(x), 1).reshape(x.shape[0], -1),)
             deltas = deltas + (rows_of_map(self.rpn_reg(x), 4),)
         return logits, deltas
 
@@ -63,17 +63,16 @@ class Proposals(nn.Cell):
         -> boxes (B, N, 4), scores (B, N), the best first, and (B, N) bool whether there is one. Boxes and scores are
         finite in any case."""
         batch = shapes.shape[0]
-        height, width = shapes[:, 0].reshape(-1, 1, 1), shapes[:, 1].reshape(-1, 1, 1)
+        limits = limits_of(shapes)
         boxes, scores, valid = (), (), ()
         for level in range(len(anchors)):
             found = ops.sigmoid(logits[level].astype(mstype.float32))
             found, rows = self.top(ops.select(found >= 0.0, found, ops.zeros_like(found) - 1.0))  # NaN has no order
             decoded = self.decode(
-                anchors[level][rows], rows_of_batch(deltas[level].astype(mstype.float32), rows), width, height
+                ops.gather(anchors[level], rows, 0), rows_of_batch(deltas[level].astype(mstype.float32), rows), limits
             )
             decoded = ops.select(ops.isfinite(decoded), decoded, ops.zeros_like(decoded))
-            has_area = ops.logical_and(decoded[:, :, 2] > decoded[:, :, 0], decoded[:, :, 3] > decoded[:, :, 1])
-            stays = self.suppress(decoded, rows * 0, has_area)
+            stays = self.suppress(decoded, rows * 0, have_area(decoded))
             boxes, scores, valid = boxes + (decoded,), scores + (found,), valid + (stays,)
         boxes, scores, valid = ops.concat(boxes, 1), ops.concat(scores, 1), ops.concat(valid, 1)
         scores, rows = self.best(ops.select(valid, scores, ops.zeros_like(scores) - 1.0))

@@ -6,8 +6,8 @@ mask-rcnn_r50_fpn and cascade-mask-rcnn_r50_fpn.
 
 from dataclasses import dataclass
 
+from mindspore import Tensor, nn, ops
 from mindspore import dtype as mstype
-from mindspore import nn, ops
 
 from .anchors import AnchorGrid
 from .base_detector import BaseDetector, BasePredictions, CanvasAnchors, finite_images
@@ -17,7 +17,7 @@ from .mask_targets import MaskTargets
 from .nms import TopRows
 from .region_sampling import RegionSampling
 from .roi_head import images_of, own_rows
-from .rows import rows_of_batch
+from .rows import limits_of, rows_of_batch
 from .rpn_head import Proposals
 
 
@@ -107,6 +107,7 @@ class TwoStageLosses(nn.Cell):
         self.rpn_loss, self.binary = SmoothL1(settings.rpn_beta), SigmoidCrossEntropy()
         self.cross_entropy, self.mask_targets = SoftmaxCrossEntropy(), MaskTargets()
         self.concat = ops.Concat(axis=1)
+        self.unit_box = Tensor([0.0, 0.0, 1.0, 1.0], mstype.float32)
         if num_ranks > 1:
             self.all_reduce = ops.AllReduce()
 
@@ -156,7 +157,7 @@ class TwoStageLosses(nn.Cell):
         count = self.number(drawn)
         flat = classes.reshape(-1)
         of_classes = (self.cross_entropy(logits, flat) * drawn.reshape(-1).astype(mstype.float32)).sum() / count
-        unit = ops.concat((ops.zeros_like(regions[:, :, :2]), ops.ones_like(regions[:, :, 2:])), 2)
+        unit = ops.zeros_like(regions) + self.unit_box
         where = ops.tile(is_object.reshape(batch, -1, 1), (1, 1, 4))
         targets = self.encoders[stage](
             ops.select(where, regions, unit), ops.select(where, rows_of_batch(boxes, objects), unit)
@@ -243,8 +244,8 @@ class TwoStagePredictions(BasePredictions):
         places = rows // classes
         labels = rows - places * classes
         deltas = rows_of_batch(moved.reshape(batch, -1, 4), rows if own > 1 else places)
-        height, width = shapes[:, 0].reshape(-1, 1, 1), shapes[:, 1].reshape(-1, 1, 1)
-        boxes = self.net.roi_head.decoders[self.num_stages - 1](rows_of_batch(regions, places), deltas, width, height)
+        decode = self.net.roi_head.decoders[self.num_stages - 1]
+        boxes = decode(rows_of_batch(regions, places), deltas, limits_of(shapes))
         boxes = boxes / ops.concat((factors, factors), 1).reshape(-1, 1, 4)
         return self.choose(boxes, best, labels, best > self.score_threshold)
 

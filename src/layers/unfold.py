@@ -17,7 +17,7 @@ def unfold(x, kernel_size: int, stride: int, padding: int):
     channels, height, width = x.shape[1:]
     down, across = ((side + 2 * padding - kernel_size) // stride + 1 for side in (height, width))
     columns = ops.Im2Col(ksizes=kernel_size, strides=stride, pads=padding)(x)  # B C kernel_size^2 L
-    return columns.reshape(-1, channels * kernel_size * kernel_size, down * across).swapaxes(1, 2)
+    return ops.transpose(columns.reshape(-1, channels * kernel_size * kernel_size, down * across), (0, 2, 1))
 
 
 class UnfoldConv2d(nn.Cell):

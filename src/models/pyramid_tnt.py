@@ -275,7 +275,7 @@ class Stem(nn.Cell):
         words = self.transpose(words, (0, 2, 4, 3, 5, 1)).reshape(-1, NUM_WORDS, c)  # B*N M C
         sentences = self.outer_convs(x)  # B D H/8 W/8
         d, height, width = sentences.shape[1:]
-        return words, sentences.reshape(-1, d, height * width).swapaxes(1, 2)
+        return words, ops.transpose(sentences.reshape(-1, d, height * width), (0, 2, 1))
 
 
 class WordAggregation(nn.Cell):
@@ -310,7 +310,7 @@ class WordAggregation(nn.Cell):
         x = x.reshape(-1, 2, width // 2, 2, WORD_GRID, WORD_GRID, c)  # B*H_out/2 2 W_out/2 2 4 4 C
         x = self.transpose(x, (0, 2, 6, 1, 4, 3, 5)).reshape(-1, c, 2 * WORD_GRID, 2 * WORD_GRID)  # B*N/4 C 8 8
         x = self.conv(x)  # B*N/4 dim_out 4 4
-        words = x.reshape(-1, x.shape[1], NUM_WORDS).swapaxes(1, 2)
+        words = ops.transpose(x.reshape(-1, x.shape[1], NUM_WORDS), (0, 2, 1))
         return words.astype(mstype.float32)  # which the blocks add to, also where the convolution is in half precision
 
 
@@ -330,10 +330,10 @@ class SentenceAggregation(nn.Cell):
 
     def construct(self, outer_tokens):
         """(B, H_out * W_out, dim_in) -> (B, ceil(H_out / 2) * ceil(W_out / 2), dim_out)."""
-        x = self.norm(outer_tokens).swapaxes(1, 2)  # B dim_in N
+        x = ops.transpose(self.norm(outer_tokens), (0, 2, 1))  # B dim_in N
         x = self.conv(x.reshape(-1, x.shape[1], *self.grid))
         d, height, width = x.shape[1:]
-        return x.reshape(-1, d, height * width).swapaxes(1, 2)
+        return ops.transpose(x.reshape(-1, d, height * width), (0, 2, 1))
 
 
 def stage_grids(image_size: tuple[int, int]) -> tuple[tuple[int, int], ...]:
@@ -523,7 +523,7 @@ class PyramidTNT(nn.Cell):
         sentences = self.forward_stages(images, max(stages) + 1)
         maps = ()
         for i in stages:
-            x = sentences[i].swapaxes(1, 2)  # B D N
+            x = ops.transpose(sentences[i], (0, 2, 1))  # B D N
             maps = maps + (x.reshape(-1, x.shape[1], *self.grid_sizes[i]),)
         return maps
 

@@ -162,9 +162,9 @@ class TokensToToken(Float32Cell):
 
     def construct(self, images):
         x = self.attention1(unfold(images.astype(mstype.float32), *SPLITS[0]))  # B H/4*W/4 C
-        x = x.swapaxes(1, 2).reshape(self.map1)
+        x = ops.transpose(x, (0, 2, 1)).reshape(self.map1)
         x = self.attention2(unfold(x, *SPLITS[1]))  # B H/8*W/8 C
-        x = x.swapaxes(1, 2).reshape(self.map2)
+        x = ops.transpose(x, (0, 2, 1)).reshape(self.map2)
         return self.project(unfold(x, *SPLITS[2]))
 
 
@@ -190,8 +190,8 @@ class ConvolutionTokens(nn.Cell):
         self.map2 = (-1, token_dim, height // 8, width // 8)
 
     def construct(self, images):
-        x = self.soft_split0(images).swapaxes(1, 2).reshape(self.map1)
-        x = self.soft_split1(x).swapaxes(1, 2).reshape(self.map2)
+        x = ops.transpose(self.soft_split0(images), (0, 2, 1)).reshape(self.map1)
+        x = ops.transpose(self.soft_split1(x), (0, 2, 1)).reshape(self.map2)
         return self.project(x)
 
 

@@ -119,7 +119,7 @@ class _Backbone(nn.Cell):
         for index in range(max(stages) + 1):
             x = self.blocks[index](x)
             if index in stages:
-                tokens = x[:, 1:].swapaxes(1, 2)  # B D N
+                tokens = ops.transpose(x[:, 1:], (0, 2, 1))  # B D N
                 maps = maps + (tokens.reshape(-1, tokens.shape[1], *self.grid_size),)
         return maps
 

@@ -312,7 +312,7 @@ class TNT(nn.Cell):
         for index in range(max(stages) + 1):
             inner_tokens, outer_tokens = self.blocks[index](inner_tokens, outer_tokens)
             if index in stages:
-                sentences = outer_tokens[:, 1:].swapaxes(1, 2)  # B D N
+                sentences = ops.transpose(outer_tokens[:, 1:], (0, 2, 1))  # B D N
                 maps = maps + (sentences.reshape(-1, sentences.shape[1], *self.grid_size),)
         return maps
 

@@ -7,13 +7,14 @@ import pytest
 from mindspore import Tensor
 
 from src.detection.box_coding import BoxCoder
-from src.detection.decode_boxes import DecodeBoxes, EncodeBoxes, clip_boxes
+from src.detection.decode_boxes import DecodeBoxes, EncodeBoxes
+from src.detection.rows import limits_of
 
 STDS = (0.1, 0.1, 0.2, 0.2)
 
 
-def decode(cell, priors, deltas, *size):
-    return cell(Tensor(np.array(priors, np.float32)), Tensor(np.array(deltas, np.float32)), *size).asnumpy()
+def decode(cell, priors, deltas, *limits):
+    return cell(*(Tensor(np.array(x, np.float32)) for x in (priors, deltas, *limits))).asnumpy()
 
 
 def test_encode():
@@ -48,7 +49,7 @@ def test_decode(mode):
     deltas = [[0, 0, 0, 0], [0.5, 0.75, 0, 0], [0, 0, math.log(2), -math.log(2)]]
     expected = [prior, [5, 15, 15, 35], [-5, 5, 15, 15]]
     np.testing.assert_allclose(decode(DecodeBoxes(), [prior] * 3, deltas), expected, atol=1e-5)
-    clipped = decode(DecodeBoxes(), [prior] * 3, deltas, 12.0, 18.0)
+    clipped = decode(DecodeBoxes(), [prior] * 3, deltas, [12, 18, 12, 18])
     np.testing.assert_allclose(clipped, [[0, 0, 10, 18], [5, 15, 12, 18], [0, 5, 12, 15]], atol=1e-5)
 
 
@@ -70,7 +71,7 @@ def test_round_trip(stds):
     np.testing.assert_allclose(found, boxes, atol=2e-3)
 
 
-def test_clip_to_a_size_for_each_image():
-    boxes = Tensor(np.array([[[-1, 2, 30, 40]], [[-1, 2, 30, 40]]], np.float32))
-    width, height = (Tensor(np.array(x, np.float32).reshape(2, 1, 1)) for x in ([20, 50], [10, 1]))
-    assert clip_boxes(boxes, width, height).asnumpy().tolist() == [[[0, 2, 20, 10]], [[0, 1, 30, 1]]]
+def test_each_image_has_its_own_size():
+    boxes = [[[-1, 2, 30, 40]], [[-1, 2, 30, 40]]]
+    limits = limits_of(Tensor(np.array([[10, 20], [1, 50]], np.float32))).asnumpy()
+    assert decode(DecodeBoxes(), boxes, np.zeros((2, 1, 4)), limits).tolist() == [[[0, 2, 20, 10]], [[0, 1, 30, 1]]]
