@@ -12,7 +12,8 @@ import numpy as np
 from mindspore import Tensor, nn, ops
 from mindspore import dtype as mstype
 
-from .rows import split_sides, whole_numbers
+from ..layers.whole_numbers import whole_numbers
+from .rows import split_sides
 
 
 class MaskTargets(nn.Cell):

@@ -8,7 +8,8 @@ because there is no TopK of integers on GPUs.
 from mindspore import dtype as mstype
 from mindspore import nn, ops
 
-from .rows import rows_of_batch, whole_numbers
+from ..layers.whole_numbers import whole_numbers
+from .rows import rows_of_batch
 
 EXACT = 2**24
 """Whole numbers up to it, and down to its negative, are float32 without rounding."""

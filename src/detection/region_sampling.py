@@ -7,9 +7,10 @@ from mindspore import dtype as mstype
 from mindspore import nn, ops
 
 from ..layers.random_mask import mask_bits, row_words
+from ..layers.whole_numbers import whole_numbers
 from .matcher import Matcher
 from .nms import TopRows
-from .rows import rows_of_batch, split_sides, whole_numbers
+from .rows import rows_of_batch, split_sides
 
 KEY_BITS = 24
 """Of a key: what float32 holds exactly, because GPUs have no TopK of integers. Of equal keys the first wins."""

@@ -1,21 +1,15 @@
-"""Boxes, rows of tables and whole numbers in the graph, by operators that compile fast.
+"""Boxes and rows of tables in the graph, by operators that compile fast.
 
 Indexing a tensor, `ops.arange`, `Tensor.max` and `Tensor.swapaxes` take ten to a hundred times as long to compile as
 an operator does, and a detector has dozens of each.
 """
 
-from mindspore import dtype as mstype
 from mindspore import ops
 
 split_sides = ops.Split(axis=-1, output_num=4)
 """Boxes (..., 4) -> x0, y0, x1, y1, (..., 1) each."""
 split_corners = ops.Split(axis=-1, output_num=2)
 """Boxes (..., 4) -> two opposite corners, deltas (..., 4) -> shifts and logarithms, (..., 2) each."""
-
-
-def whole_numbers(n: int):
-    """From 0 on, (n,) int32: a constant. `ops.arange` makes the same, and takes a seventh of a second to compile."""
-    return ops.range(0, n, 1).astype(mstype.int32)
 
 
 def rows_of_map(x, width: int):

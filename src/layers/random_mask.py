@@ -12,10 +12,10 @@ import numpy as np
 from mindspore import Parameter, Tensor, nn, ops
 from mindspore import dtype as mstype
 
+from .whole_numbers import whole_numbers
 from .wrapping import wrapping_product, wrapping_sum
 
 NOT_NUMBERED = -1
-KEY, PART, NUM_PARTS, PART_SIZE = range(4)
 
 mask_state = Parameter(Tensor([0, 0, 1, 1], mstype.int32), name="mask_state", requires_grad=False)
 """The step's key; which part of the global batch is here, of how many, and how many images a part has. Image j of a
@@ -43,7 +43,7 @@ class RandomMask(nn.Cell):
             raise ValueError(f"expected a rate of at least 0 and below 1, got {rate}")
         self.rate = rate
         self.layer = NOT_NUMBERED
-        self.dropout = nn.Dropout(p=rate)
+        self.dropout, self.entries = nn.Dropout(p=rate), ops.Unstack()
         self.threshold = round(rate * 2**32) - 2**31  # of 2^32 values from -2^31 on
 
     def mask(self, x, columns):
@@ -56,9 +56,9 @@ class RandomMask(nn.Cell):
         rows, dtype = x.shape[0], x.dtype
         if self.layer == NOT_NUMBERED:
             return self.dropout(ops.ones((rows, columns), dtype))
-        row = ops.arange(rows).astype(mstype.int32)
+        row = whole_numbers(rows)
         state = ops.depend(mask_state, x)  # which depends on what assigns it
-        part, num_parts, size = state[PART], state[NUM_PARTS], state[PART_SIZE]
+        key, part, num_parts, size = self.entries(state)
         rows_per_image = ops.maximum(ops.floor_div(rows, size), 1)
         image = ops.floor_div(row, rows_per_image)
         in_first_half = 2 * image < size
@@ -66,8 +66,8 @@ class RandomMask(nn.Cell):
         position = num_parts * image + ops.select(in_first_half, part.expand_as(row), mirrored.expand_as(row))
         of_batch = position * rows_per_image + row - image * rows_per_image
         row = ops.select((rows < size).expand_as(row), row, of_batch)
-        column = _hash(wrapping_product(ops.arange(columns).astype(mstype.int32), COLUMN_FACTOR))
-        keep = mask_bits(row_words(row, self.layer).reshape(-1, 1), state[KEY], column) >= self.threshold
+        column = _hash(wrapping_product(whole_numbers(columns), COLUMN_FACTOR))
+        keep = mask_bits(row_words(row, self.layer).reshape(-1, 1), key, column) >= self.threshold
         return ops.stop_gradient(keep.astype(dtype) * (1.0 / (1.0 - self.rate)))
 
 
