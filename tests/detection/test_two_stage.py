@@ -99,7 +99,8 @@ class Compiled:
 
 
 compiled = cache(Compiled)
-each = pytest.mark.parametrize("stages", [ONE_STAGE, CASCADE], ids=["mask_rcnn", "cascade"])
+SHORT_CASCADE = CASCADE[:2]  # the third head does what the second does
+each = pytest.mark.parametrize("stages", [ONE_STAGE, SHORT_CASCADE], ids=["mask_rcnn", "cascade"])
 MOVED_AWAY = {"rpn_head__rpn_reg__weight": 0, "rpn_head__rpn_reg__bias": 50}  # all anchors, out of the image
 
 

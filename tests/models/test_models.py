@@ -136,7 +136,7 @@ def test_dropout_and_drop_path_act_in_training_only(name, mode):
         drop_rate=0.3,
         attn_drop_rate=0.3,
         drop_path_rate=0.5,
-        **({"batch_norm": "eval"} if name.startswith("ptnt") else {}),
+        **({"batch_norm": "eval", "depths": (1, 1, 1, 1)} if name.startswith("ptnt") else {}),
     )
     net.set_train()
     first, second = net(images()).asnumpy(), net(images()).asnumpy()
@@ -146,15 +146,16 @@ def test_dropout_and_drop_path_act_in_training_only(name, mode):
 
 
 @pytest.mark.parametrize(
-    "name,stages,shapes",
+    "mode,name,stages,shapes",
     [
-        ("tnt_s_patch16_224", (0, 1), [(2, 16, 2, 4)] * 2),
-        ("tnt_s_patch16_224", (1,), [(2, 16, 2, 4)]),
-        ("ptnt_s_patch16_256", None, [(2, 8, 4, 8), (2, 12, 2, 4), (2, 16, 1, 2), (2, 16, 1, 1)]),
-        ("ptnt_s_patch16_256", (1, 2), [(2, 12, 2, 4), (2, 16, 1, 2)]),
+        ("graph", "tnt_s_patch16_224", (0, 1), [(2, 16, 2, 4)] * 2),
+        ("pynative", "tnt_s_patch16_224", (1,), [(2, 16, 2, 4)]),
+        ("pynative", "ptnt_s_patch16_256", None, [(2, 8, 4, 8), (2, 12, 2, 4), (2, 16, 1, 2), (2, 16, 1, 1)]),
+        ("graph", "ptnt_s_patch16_256", (1, 2), [(2, 12, 2, 4), (2, 16, 1, 2)]),
     ],
+    indirect=["mode"],
 )
-def test_feature_extractor(name, stages, shapes, mode):
+def test_feature_extractor(mode, name, stages, shapes):
     net = tiny(name).set_train(False)
     names = [p.name for p in net.get_parameters()]
     extractor = FeatureExtractor(net, stages).set_train(False)
