@@ -44,9 +44,8 @@ class MaskTargets(nn.Cell):
         count = ops.ceil(bin_size)
         step = bin_size / ops.maximum(count, 1.0)
         first = start.reshape(-1, 1, 1) + self.bins.reshape(1, -1, 1) * bin_size  # (R, size, 1)
-        at = (
-            whole_numbers(length).astype(mstype.float32).reshape(1, 1, -1) - first
-        )  # of each pixel, from the bin's start
+        pixels = whole_numbers(length).astype(mstype.float32).reshape(1, 1, -1)
+        at = pixels - first  # of each pixel, from the bin's start
         number = ops.floor(at / ops.maximum(step, 1e-6) + 0.5)  # of samples up to there
         number = ops.minimum(ops.maximum(number, 0.0), count)
         ramps = number * at - step * number * number * 0.5
