@@ -6,7 +6,7 @@ import numpy as np
 from mindspore import Tensor, nn, ops
 
 from .box_coding import RATIO_CLIP
-from .rows import split_corners
+from .boxes_in_graph import split_halves
 
 
 class DecodeBoxes(nn.Cell):
@@ -25,8 +25,8 @@ class DecodeBoxes(nn.Cell):
 
     def construct(self, priors, deltas, limits=None):
         """The largest x, y, x, y of the image, of a shape that broadcasts to (..., 4); None: no clipping."""
-        shifts, logarithms = split_corners(deltas * self.stds)
-        low, high = split_corners(priors)
+        shifts, logarithms = split_halves(deltas * self.stds)
+        low, high = split_halves(priors)
         sizes, centres = high - low, (low + high) * 0.5
         centres = centres + shifts * sizes
         halves = 0.5 * sizes * ops.exp(ops.clamp(logarithms, -self.limit, self.limit))
@@ -47,8 +47,8 @@ class EncodeBoxes(nn.Cell):
         self.concat = ops.Concat(axis=-1)
 
     def construct(self, priors, boxes):
-        low, high = split_corners(priors)
-        new_low, new_high = split_corners(boxes)
+        low, high = split_halves(priors)
+        new_low, new_high = split_halves(boxes)
         sizes, new_sizes = high - low, new_high - new_low
         shifts = (new_low + new_high - low - high) * 0.5
         return self.concat((shifts / sizes, self.log_ratio(new_sizes, sizes))) / self.stds

@@ -13,7 +13,7 @@ from mindspore import Tensor, nn, ops
 from mindspore import dtype as mstype
 
 from ..layers.whole_numbers import whole_numbers
-from .rows import split_sides
+from .boxes_in_graph import split_sides
 
 
 class MaskTargets(nn.Cell):

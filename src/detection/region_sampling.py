@@ -8,9 +8,10 @@ from mindspore import nn, ops
 
 from ..layers.random_mask import mask_bits, row_words
 from ..layers.whole_numbers import whole_numbers
+from .boxes_in_graph import split_sides
 from .matcher import Matcher
 from .nms import TopRows
-from .rows import rows_of_batch, split_sides
+from .rows import rows_of_batch
 
 KEY_BITS = 24
 """Of a key: what float32 holds exactly, because GPUs have no TopK of integers. Of equal keys the first wins."""

@@ -8,10 +8,11 @@ from mindspore import dtype as mstype
 
 from .anchors import AnchorGrid
 from .base_detector import BaseDetector, BasePredictions, finite_images
+from .boxes_in_graph import have_area, limits_of
 from .decode_boxes import DecodeBoxes
 from .losses import FocalLoss, SmoothL1
 from .nms import TopRows
-from .rows import have_area, limits_of, rows_of_batch
+from .rows import rows_of_batch
 
 
 class RetinaNet(BaseDetector):

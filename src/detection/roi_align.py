@@ -15,7 +15,7 @@ import numpy as np
 from mindspore import Tensor, nn, ops
 from mindspore import dtype as mstype
 
-from .rows import split_sides
+from .boxes_in_graph import split_sides
 
 FINEST_SCALE = 56
 """A region of up to twice this side is cut out of the finest map."""

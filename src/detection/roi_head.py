@@ -10,11 +10,11 @@ from mindspore import nn, ops
 
 from ..layers.whole_numbers import whole_numbers
 from .box_head import BoxHead
+from .boxes_in_graph import limits_of
 from .decode_boxes import DecodeBoxes
 from .mask_head import MaskHead
 from .matcher import Matcher
 from .roi_align import RoIAlign
-from .rows import limits_of
 
 BOX_SIZE, MASK_FEATURES = 7, 14
 

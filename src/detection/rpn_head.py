@@ -7,8 +7,9 @@ from mindspore import dtype as mstype
 from mindspore import nn, ops
 from mindspore.common.initializer import Normal
 
+from .boxes_in_graph import have_area, limits_of
 from .nms import Suppress, TopRows
-from .rows import have_area, limits_of, rows_of_batch, rows_of_map
+from .rows import rows_of_batch, rows_of_map
 
 
 class RPNHead(nn.Cell):

@@ -11,13 +11,14 @@ from mindspore import dtype as mstype
 
 from .anchors import AnchorGrid
 from .base_detector import BaseDetector, BasePredictions, CanvasAnchors, finite_images
+from .boxes_in_graph import limits_of
 from .decode_boxes import DecodeBoxes, EncodeBoxes
 from .losses import SigmoidCrossEntropy, SmoothL1, SoftmaxCrossEntropy
 from .mask_targets import MaskTargets
 from .nms import TopRows
 from .region_sampling import RegionSampling
 from .roi_head import images_of, own_rows
-from .rows import limits_of, rows_of_batch
+from .rows import rows_of_batch
 from .rpn_head import Proposals
 
 

@@ -46,10 +46,14 @@ def test_a_second_start_reads_its_graphs_and_trains_to_the_same_bits(tmp_path):
     log, record = start(tmp_path)
     assert "graph training_step compiled in" in log
 
+    log, again = start(tmp_path, "--overwrite")
+    assert "graph training_step read from" in log
+    assert again == record
+
     last = tmp_path / "runs" / "tiny" / "checkpoints"
     os.replace(last / "step_000000002.ckpt", last / "last.ckpt")  # as if it had been killed in the third step
     log, resumed = start(tmp_path, "--resume")
-    assert "resuming from" in log and log.count("graph training_step read from") == 1
+    assert "resuming from" in log and log.count("graph training_step read from") == 2
     assert resumed == record
 
     (cached,) = (tmp_path / "runs" / "tiny" / "compiler_cache").glob("training_step_rank_0/**/*.mindir")

@@ -7,8 +7,8 @@ import pytest
 from mindspore import Tensor
 
 from src.detection.box_coding import BoxCoder
+from src.detection.boxes_in_graph import limits_of
 from src.detection.decode_boxes import DecodeBoxes, EncodeBoxes
-from src.detection.rows import limits_of
 
 STDS = (0.1, 0.1, 0.2, 0.2)
 

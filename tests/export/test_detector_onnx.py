@@ -125,7 +125,6 @@ def assert_same_boxes(got, expected) -> None:
     ],
 )
 def test_other_networks(arguments, tmp_path):
-    ms.set_context(mode=ms.PYNATIVE_MODE)  # nothing is compiled
     net = create(**arguments)
     for canvas in {net.canvas, net.canvas[::-1]}:
         (tmp_path / "net.onnx").write_bytes(build_onnx(net, (3, *canvas)).SerializeToString())
