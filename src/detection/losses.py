@@ -2,6 +2,7 @@
 
 from mindspore import nn, ops
 
+from ..layers.log_softmax import LogSoftmax
 from ..layers.stable_softplus import StableSoftplus
 
 
@@ -67,7 +68,7 @@ class SoftmaxCrossEntropy(nn.Cell):
 
     def __init__(self):
         super().__init__()
-        self.log_softmax = nn.LogSoftmax(axis=1)
+        self.log_softmax = LogSoftmax()
 
     def construct(self, logits, labels):
         return -ops.gather_elements(self.log_softmax(logits), 1, labels.reshape(-1, 1))[:, 0]

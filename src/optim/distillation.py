@@ -10,6 +10,7 @@ import numpy as np
 from mindspore import Tensor, nn, ops
 from mindspore import dtype as mstype
 
+from ..layers.log_softmax import LogSoftmax
 from ..rule import DistillationForm
 from .loss import CrossEntropy
 
@@ -26,7 +27,7 @@ class Distillation(nn.Cell):
     def __init__(self, form: DistillationForm, temperature: float = 1.0):
         super().__init__()
         self.form, self.temperature = form, temperature
-        self.log_softmax, self.cross_entropy = nn.LogSoftmax(axis=1), CrossEntropy()
+        self.log_softmax, self.cross_entropy = LogSoftmax(), CrossEntropy()
 
     def construct(self, student, teacher):
         if self.form == "hard":

@@ -6,6 +6,7 @@ import numpy as np
 from mindspore import Tensor, nn, ops
 from mindspore import dtype as mstype
 
+from ..layers.log_softmax import LogSoftmax
 from ..layers.stable_softplus import StableSoftplus
 from ..rule import LossName
 
@@ -43,15 +44,11 @@ class ClassLoss(nn.Cell):
 
 
 class CrossEntropy(ClassLoss):
-    """Cross-entropy of the softmax.
-
-    By LogSoftmax, each row for itself: the last digits of MindSpore's own loss depend on how threads share a batch, see
-    `StableSoftplus`.
-    """
+    """Cross-entropy of the softmax; the last digits of MindSpore's own depend on how threads share a batch."""
 
     def __init__(self, label_smoothing: float = 0.0, class_weights: Sequence[float] | None = None):
         super().__init__(label_smoothing, class_weights)
-        self.log_softmax = nn.LogSoftmax(axis=1)
+        self.log_softmax = LogSoftmax()
 
     def terms(self, logits, targets):
         return -targets * self.log_softmax(logits)

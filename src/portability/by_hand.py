@@ -49,7 +49,6 @@ _WITH_KERNELS = (
     "Conv2DBackpropInput",
     "GatherDGradV2",
     "LayerNormGrad",
-    "LogSoftmaxGrad",
     "ReluGrad",
     "StridedSliceGrad",
     "TanhGrad",

@@ -6,6 +6,7 @@ import mindspore as ms
 import numpy as np
 import pytest
 from mindspore import Tensor, nn
+from scipy.special import log_softmax
 
 from src.layers.activation import GELU
 from src.layers.attention import ScaledDotProductAttention
@@ -13,6 +14,7 @@ from src.layers.conv import Conv2d
 from src.layers.cpu_operators import native_operators
 from src.layers.drop_path import DropPath, drop_path_rates
 from src.layers.linear import Linear
+from src.layers.log_softmax import LogSoftmax
 from src.layers.norm import BatchNorm2d, LayerNorm
 from src.layers.squeeze_excitation import SqueezeExcitation
 from src.layers.unfold import UnfoldConv2d
@@ -86,6 +88,16 @@ def test_gelu_has_the_exact_derivative(mode):
     expected = share + z * np.exp(-z * z / 2) / math.sqrt(2 * math.pi)
     got = Gradients(GELU())(Tensor(x), Tensor(np.full(101, 2.0, np.float32))).asnumpy()
     np.testing.assert_allclose(got, 2 * expected, atol=2e-6)
+
+
+def test_log_softmax_of_any_size_and_its_derivative(mode):
+    """Large logits of either sign, ties, and rows for which the sum of the others is lost beside the largest."""
+    x = np.array([[0, 0, 0, 0], [200, 199, -500, 200], [-1e4, -1e4 - 3, -2e4, -3e4], [60, 0, 1, 2]], np.float32)
+    weights, exact = draw(4, 4), log_softmax(x.astype(np.float64), axis=-1)
+    np.testing.assert_allclose(LogSoftmax()(Tensor(x)).asnumpy(), exact, rtol=1e-6, atol=1e-6)
+    expected = weights - np.exp(exact) * weights.sum(-1, keepdims=True)
+    got = Gradients(LogSoftmax())(Tensor(x), Tensor(weights)).asnumpy()
+    np.testing.assert_allclose(got, expected, atol=2e-6)
 
 
 def test_gradient_of_a_bias_is_the_sum_over_rows(mode):
