@@ -29,6 +29,4 @@ esac
 workers="$(nproc)"
 workers=$((workers < 4 ? workers : 4))
 export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
-# MindSpore's compiler frees small pieces of memory all the time; glibc keeps more of them at hand then.
-export GLIBC_TUNABLES="${GLIBC_TUNABLES:-glibc.malloc.tcache_count=65535}"
 exec "$PYTHON" -m pytest --numprocesses "$workers" --dist loadfile "${selection[@]}" "$@"

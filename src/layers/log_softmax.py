@@ -12,9 +12,13 @@ class LogSoftmax(CustomGradient):
     compiled training step on, where a memory allocator other than glibc's was loaded. By Log1p, as in `StableSoftplus`.
     """
 
+    def __init__(self):
+        super().__init__()
+        self.max, self.sum = ops.ReduceMax(keep_dims=True), ops.ReduceSum(keep_dims=True)
+
     def construct(self, x):
-        shifted = x - x.max(axis=-1, keepdims=True)
-        return shifted - ops.log1p(ops.exp(shifted).sum(axis=-1, keepdims=True) - 1.0)
+        shifted = x - self.max(x, -1)
+        return shifted - ops.log1p(self.sum(ops.exp(shifted), -1) - 1.0)
 
     def bprop(self, x, out, dout):
-        return (dout - ops.exp(out) * dout.sum(axis=-1, keepdims=True),)
+        return (dout - ops.exp(out) * self.sum(dout, -1),)
