@@ -25,7 +25,7 @@ case "${1:-}" in
     selection=(tests/config tests/data tests/files tests/terminal tests/weights tests/test_errors.py tests/test_import_order.py)
     ;;
 esac
-# One process a core, at most four because each takes up to 4 GB; a thread each, or they would wait for one another.
+# One process a core, at most four because each takes up to 6.5 GB; a thread each, or they would wait for one another.
 workers="$(nproc)"
 workers=$((workers < 4 ? workers : 4))
 export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
