@@ -195,7 +195,7 @@ def cases() -> list[Case]:
         Case(("Conv2DTranspose",), DETECTORS, _Upsample(), _upsample, _upsample_inputs()),
         Case(("Im2Col", "Col2Im"), TOKENS, _unfold_7, lambda x: _unfold(x, 7, 4, 2), (_normal(4, 3, 32, 32),)),
         Case(
-            ("ResizeNearestNeighbor",),
+            ("ResizeNearestNeighbor", "ResizeNearestNeighborGrad"),
             DETECTORS,
             ops.ResizeNearestNeighbor((56, 56)),
             _nearest_twice,
@@ -252,6 +252,7 @@ def cases() -> list[Case]:
         Case(("FillV2",), DETECTORS, _full, lambda x: np.full((8, 5), 7.0), (_normal(8, 5),), (), False),
         Case(("ClampScalar",), DETECTORS, _clamped, lambda x: np.clip(x, -0.5, 0.75), (_normal(64, 4),)),
         Case(("FloorDiv",), MASKS, ops.FloorDiv(), np.floor_divide, _WHOLE, (), False),
+        Case(("LessScalar", "EqScalar"), LOSSES, _against_7, lambda x: (x < 7, x == 7), (_WHOLE[1],), (), False),
         Case(("RemainderTensorScalar",), LOSSES, _modulo, lambda x: np.mod(x, 7), (_WHOLE[0],), (), False),
         Case(
             ("RightShift",),
@@ -412,6 +413,10 @@ def _full(x):
 
 def _clamped(x):
     return ops.clamp(x, -0.5, 0.75)
+
+
+def _against_7(x):
+    return x < 7, x == 7
 
 
 def _modulo(x):
