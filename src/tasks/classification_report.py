@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
 from ..data.loader import Dataset
 from ..errors import printable
@@ -70,6 +69,8 @@ class ClassificationReport:
 
     def per_class(self) -> list[ClassScore]:
         """Of the classes that there are images of, or that something is taken for."""
+        from sklearn.metrics import precision_recall_fscore_support  # slow to import, and few commands make a report
+
         judged, present = self.judged, self._present()
         precision, recall, f1, images = precision_recall_fscore_support(
             judged.labels, judged.predictions, labels=present, zero_division=0.0
@@ -101,6 +102,8 @@ class ClassificationReport:
 
     def confusion(self) -> np.ndarray:
         """Counts (n, n) of the classes of `per_class`: a row for each label, a column for what it is taken for."""
+        from sklearn.metrics import confusion_matrix
+
         return confusion_matrix(self.judged.labels, self.judged.predictions, labels=self._present())
 
     def calibration(self) -> list[Bin]:
