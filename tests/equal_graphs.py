@@ -18,6 +18,8 @@ import numpy as np
 from mindspore import Parameter, Tensor, nn
 from mindspore.ops import Primitive
 
+from src.layers.random_mask import RandomMask
+
 _OF_EVERY_CELL = frozenset(vars(nn.Cell())) - {"_params", "_cells", "training"}
 _OF_COMPILING = {
     *("current_phase", "_compile_phase", "__compile_cell_hook__", "__parse_method__", "_cell_init_args"),
@@ -109,6 +111,8 @@ def _methods(cell: nn.Cell) -> dict[str, object]:
 
 
 def _attributes(cell: nn.Cell) -> dict[str, object]:
+    if isinstance(cell, RandomMask) and not cell.training:
+        return {}  # it returns its input; training numbers it, evaluation does not
     return {name: value for name, value in sorted(vars(cell).items()) if name not in _OF_EVERY_CELL | _OF_COMPILING}
 
 

@@ -97,6 +97,16 @@ def test_targets_are_made_without_mindspore():
     assert subprocess.run([sys.executable, "-c", script], cwd=SOURCES.parent).returncode == 0
 
 
+def test_commands_start_without_what_few_of_them_need():
+    """scikit-learn alone would make each start a second longer."""
+    script = (
+        "import sys; import train, eval, predict, export, features\n"
+        "print(sys.modules.keys() & {'sklearn', 'scipy.stats', 'matplotlib', 'onnx', 'pycocotools'} or '')"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=SOURCES.parent, capture_output=True, text=True)
+    assert (done.returncode, done.stdout.strip()) == (0, ""), done.stderr
+
+
 def test_names_that_rooms_share_are_those_they_know():
     assert sorted(names_of(DataSource)) == sorted(["digits", "list", *data._FOLDERS, "coco"])
     assert set(names_of(Precision)) == {"float32", *HALF_TYPES}

@@ -23,17 +23,16 @@ class ScaledDotProductAttention(nn.Cell):
         is_flash: compute everything in an operator of Ascend, see src/compilation/flash_attention.py.
     """
 
+    scores, weigh, transpose = ops.BatchMatMul(), ops.BatchMatMul(), ops.Transpose()
+    widen_queries, widen_keys = ops.Concat(axis=3), ops.Concat(axis=2)
+
     def __init__(self, num_heads: int, dim: int, attn_drop_rate: float = 0.0, scale: float | None = None):
         super().__init__()
         self.num_heads, self.head_dim = num_heads, dim // num_heads
         self.scale = self.head_dim**-0.5 if scale is None else scale
         self.is_flash = False
-        self.scores = ops.BatchMatMul()
-        self.weigh = ops.BatchMatMul()
         self.softmax = Softmax()
         self.attn_drop = Dropout(attn_drop_rate)
-        self.transpose = ops.Transpose()
-        self.widen_queries, self.widen_keys = ops.Concat(axis=3), ops.Concat(axis=2)
 
     def split_heads(self, x, order):
         """(B, L, h * d) -> (B, L, h, d), permuted by `order`."""

@@ -15,12 +15,11 @@ class AddBias(CustomGradient, HasCpuOperators):
     MindSpore's choice, needs several times as long on CPU as `ops.ReduceSum`.
     """
 
+    add, sum, cast = ops.BiasAdd(), ops.ReduceSum(), ops.Cast()  # of the class: a network has hundreds of these
+
     def __init__(self):
         super().__init__()
-        self.add = ops.BiasAdd()
-        self.sum = ops.ReduceSum()
         self.sum_rows = kernel("sum_rows", _shape_of_bias) if self.uses_kernels else None
-        self.cast = ops.Cast()
 
     def construct(self, x, bias):
         return self.add(x, self.cast(bias, x.dtype))

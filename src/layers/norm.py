@@ -49,13 +49,14 @@ class NormalizeRows(CustomGradient):
         dim: width of the rows.
     """
 
+    mean, sum = ops.ReduceMean(keep_dims=True), ops.ReduceSum()  # of the class: a network has a hundred of these
+    matmul, square, rsqrt = ops.MatMul(), ops.Square(), ops.Rsqrt()
+    reshape, add_bias = ops.Reshape(), ops.BiasAdd()
+
     def __init__(self, dim: int):
         super().__init__()
         self.inverse_dim = 1.0 / dim
         self.ones = Tensor(np.ones((1, dim), np.float32))
-        self.mean, self.sum = ops.ReduceMean(keep_dims=True), ops.ReduceSum()
-        self.matmul, self.square, self.rsqrt = ops.MatMul(), ops.Square(), ops.Rsqrt()
-        self.reshape, self.add_bias = ops.Reshape(), ops.BiasAdd()
 
     def construct(self, x, gamma, beta):
         """x (R, dim), gamma and beta (dim,) -> rows (R, dim), and mean and 1 / deviation of each row, (R, 1)."""

@@ -146,7 +146,7 @@ def test_patience_ends_a_run(folder, monkeypatch, capsys):
         return Scores(score_kinds(10), (next(tops), 80.0, 3.0), 48)
 
     monkeypatch.setattr("src.engine.training.evaluate", evaluate)
-    options = ["--config", "tiny.yaml", "--schedule.epochs", "5", "--train.patience", "2"]
+    options = ["--config", "tiny.yaml", "--schedule.cooldown_epochs", "4", "--train.patience", "2"]
     with pytest.MonkeyPatch.context() as patch:
         end_after_step(patch, 7, sigterm)
         with pytest.raises(Stopped):
@@ -196,11 +196,9 @@ def test_a_second_start_is_refused_and_names_the_ways_out(folder):
 
 
 def test_overwrite_starts_anew(folder):
-    train_script.main(
-        ["--config", "tiny.yaml", "--overwrite", "--schedule.epochs", "1", "--schedule.cooldown_epochs", "0"]
-    )
-    assert read_checkpoint(folder / "runs" / "tiny" / "checkpoints" / "last.ckpt").progress["step"] == 3
-    assert len((folder / "runs" / "tiny" / "metrics.jsonl").read_text().splitlines()) == 3
+    train_script.main(["--config", "tiny.yaml", "--overwrite", "--schedule.cooldown_epochs", "0"])
+    assert read_checkpoint(folder / "runs" / "tiny" / "checkpoints" / "last.ckpt").progress["step"] == 6
+    assert len((folder / "runs" / "tiny" / "metrics.jsonl").read_text().splitlines()) == 6
 
 
 FULL_RECIPE = [
@@ -413,8 +411,8 @@ def test_a_folder_that_is_gone_ends_the_run(folder, capsys, how):
 
 
 def test_a_changed_configuration_is_refused_unless_allowed(folder):
-    longer = ["--config", "tiny.yaml", "--resume", "--schedule.epochs", "3"]
-    with pytest.raises(UserError, match=r"last.ckpt \(schedule.epochs: 2, now 3\): .*allow_changes"):
+    longer = ["--config", "tiny.yaml", "--resume", "--schedule.cooldown_epochs", "2"]
+    with pytest.raises(UserError, match=r"last.ckpt \(schedule.cooldown_epochs: 1, now 2\): .*allow_changes"):
         train_script.main(longer)
     train_script.main([*longer, "--allow_changes", "--train.log_every", "1"])
     assert read_checkpoint(folder / "runs" / "tiny" / "checkpoints" / "last.ckpt").progress["step"] == 12
@@ -517,7 +515,7 @@ def test_a_network_of_nan_has_no_score(folder, capsys):
 def test_returning_to_an_earlier_checkpoint_returns_to_its_best(folder, capsys):
     """The best of the steps that are given up would stay as best.ckpt, under a score that is another one's."""
     run_folder = folder / "runs" / "tiny"
-    options = ["--config", "tiny.yaml", "--allow_changes", "--optimizer.lr", "1e-4"]
+    options = ["--config", "tiny.yaml", "--allow_changes", "--schedule.cooldown_epochs", "2"]
     step_6 = "runs/tiny/checkpoints/step_000000006.ckpt"
     best_then = max(e["top1"] for e in evaluations(run_folder) if e["step"] <= 6)
     later = read_checkpoint(run_folder / "checkpoints" / "best.ckpt")

@@ -13,6 +13,8 @@ from src.optim.loss_scale import LossScale
 from src.optim.optimizer import AdamW
 from src.tasks.classification import ClassificationLoss
 
+pytestmark = pytest.mark.usefixtures("equal_graphs")
+
 RNG = np.random.RandomState(0)
 BATCHES = [
     (Tensor(RNG.randn(8, 3, 2, 2).astype(np.float32)), Tensor(RNG.randint(0, 4, 8).astype(np.int32))) for _ in range(8)

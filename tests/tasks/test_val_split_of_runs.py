@@ -141,6 +141,6 @@ def test_ranks_compare_it(folder):
 
 def test_it_resumes(folder):
     config = load_config("tiny.yaml")
-    config.schedule.epochs = 2
+    config.schedule.cooldown_epochs = 1
     Training(config, RunFolder(config.output, "tiny"), resume="auto", allow_changes=True).run()
     assert read_checkpoint(LAST).progress["training_data"]["seed"] == 7
