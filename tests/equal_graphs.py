@@ -100,13 +100,13 @@ def _held_by(function: types.FunctionType) -> list[object]:
 
 
 def _methods(cell: nn.Cell) -> dict[str, object]:
-    """Those that are not MindSpore's: a test may have put another one in the place of one."""
+    """And operators of its classes, of those that are not MindSpore's: a test may have put others in their place."""
     classes = [kind for kind in type(cell).__mro__ if kind not in nn.Cell.__mro__]
     return {
         f"{kind.__qualname__}.{name}": method
         for kind in classes
         for name, method in vars(kind).items()
-        if isinstance(method, types.FunctionType)
+        if isinstance(method, types.FunctionType | Primitive)
     }
 
 

@@ -5,6 +5,8 @@ import numpy as np
 import pytest
 from mindspore import Parameter, Tensor, nn, ops
 
+from src.layers.dropout import Dropout
+from src.layers.random_mask import number_masks
 from tests.equal_graphs import EqualGraphs
 
 ONES = Tensor(np.ones(3, np.float32))
@@ -83,3 +85,32 @@ def test_another_method_makes_another_graph(compiled, monkeypatch):
     np.testing.assert_array_equal(other(ONES).asnumpy(), [-4.0] * 3)
     monkeypatch.setattr("tests.test_equal_graphs.MORE", 1.0)
     np.testing.assert_array_equal(Count(5.0)(ONES).asnumpy(), [-5.0] * 3)
+
+
+class Reduce(nn.Cell):
+    operator = ops.ReduceSum()
+
+    def construct(self, x):
+        return self.operator(x, 0)
+
+
+def test_another_operator_of_the_class_makes_another_graph(compiled, monkeypatch):
+    assert float(Reduce()(ONES).asnumpy()) == 3.0
+    monkeypatch.setattr(Reduce, "operator", ops.ReduceMean())
+    assert float(Reduce()(ONES).asnumpy()) == 1.0
+
+
+def test_numbers_and_rates_of_masks_matter_in_training_only(compiled):
+    def build(rate, is_numbered):
+        net = nn.SequentialCell(nn.ReLU(), Dropout(rate))
+        if is_numbered:
+            number_masks(net)
+        return net.set_train(False)
+
+    nets = [build(0.0, False), build(0.5, False), build(0.5, True)]
+    for net in nets:
+        np.testing.assert_array_equal(net(ONES).asnumpy(), ONES.asnumpy())
+    assert [id(cell) for cell in compiled] == [id(nets[0])]
+    for net in nets:
+        net.set_train()(ONES.reshape(1, 3))
+    assert [id(cell) for cell in compiled[1:]] == [id(net) for net in nets]

@@ -22,6 +22,7 @@ model:
   name: retinanet_ptnt_ti
   image_size: 96
   drop_path_rate: 0.1
+  batch_norm: frozen
   structure:
     table_size: 64
     anchor_scale: 2.0

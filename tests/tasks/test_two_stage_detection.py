@@ -36,7 +36,6 @@ MASKS = (
     CONFIG.replace("retinanet_ptnt_ti", "mask_rcnn_ptnt_ti")
     .replace("    anchor_scale: 2.0\n", STRUCTURE)
     .replace("    stacked_convs: 1\n", "")
-    .replace("  drop_path_rate: 0.1\n", "  drop_path_rate: 0.1\n  batch_norm: frozen\n")
     .replace("epochs: 2", "epochs: 1")
     .replace("decay_epochs: [1]", "decay_epochs: []")
 )
