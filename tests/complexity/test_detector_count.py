@@ -1,6 +1,7 @@
 """The cost of a detector: a tiny one counted by hand, against what a forward pass multiplies, and the command."""
 
 import csv
+import functools
 import json
 import re
 from pathlib import Path
@@ -113,9 +114,14 @@ def test_parameters_of_a_tiny_detector_by_hand():
     assert modules["head"] == 4 * (9 * 16 + 4) + 9 * 4 * 9 * (3 + 4) + 9 * (3 + 4)
 
 
+@functools.cache
+def unfilled(name: str) -> nn.Cell:
+    return create_unfilled_detector(name, (128, 192), 5)
+
+
 @pytest.mark.parametrize("name", list_detectors())
 def test_parameters_are_those_of_the_network_without_statistics(name):
-    net = create_unfilled_detector(name, (128, 192))
+    net = unfilled(name)
     sizes = [p.size for key, p in net.parameters_and_names() if not re.search(r"\.moving_(mean|variance)$", key)]
     complexity = count(net)
     assert complexity.parameters == complexity.trainable == sum(sizes) == sum(complexity.parameters_by_module.values())
@@ -123,7 +129,7 @@ def test_parameters_are_those_of_the_network_without_statistics(name):
 
 @pytest.mark.parametrize("name", list_detectors())
 def test_the_backbone_is_the_classifier_without_head_at_the_canvas(name):
-    net = create_unfilled_detector(name, (128, 192), 5)
+    net = unfilled(name)
     classifier = count(create_unfilled_model(backbone_of(name), (128, 192), 0))
     parts = count(net).multiply_adds
     assert {part: parts.pop(part) for part in classifier.multiply_adds} == classifier.multiply_adds

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from mindspore.nn.utils import no_init_parameters
 
 from src.errors import UserError
 from src.models import create_model
@@ -40,6 +41,12 @@ PUBLISHED = {
 }
 
 
+def shapes_in(model: str, **arguments) -> dict[str, tuple[int, ...]]:
+    """Of a network of ours."""
+    with no_init_parameters():
+        return {p.name: tuple(p.shape) for p in create_model(model, **arguments).get_parameters()}
+
+
 def shapes_of(case: str) -> dict[str, tuple[int, ...]]:
     state_dict = json.loads((FOLDER / f"{case}.json").read_text())["state_dict"]
     return {name: tuple(shape) for name, shape in state_dict}
@@ -75,8 +82,7 @@ def test_blocks_with_words(number, inner_blocks):
 
 
 def test_convolution_tokens_and_our_own_names():
-    net = create_model("t2t_vit_c_14", num_classes=7, in_channels=4, image_size=384)
-    found = recognise({p.name: tuple(p.shape) for p in net.get_parameters()})
+    found = recognise(shapes_in("t2t_vit_c_14", num_classes=7, in_channels=4, image_size=384))
     assert choose_variant(found) == "t2t_vit_c_14"
     assert (found.num_classes, found.in_channels) == (7, 4)
     assert found.square_image_size("t2t_vit_c_14", {}) == (384, 384)
@@ -84,8 +90,7 @@ def test_convolution_tokens_and_our_own_names():
 
 @pytest.mark.parametrize("name", ["tnt_ti_patch16_224", "ptnt_ti_patch16_192", "t2t_vit_7", "t2t_vit_t_14"])
 def test_our_own_names_head_and_channels(name):
-    net = create_model(name, num_classes=10, in_channels=1, image_size=64)
-    found = recognise({p.name: tuple(p.shape) for p in net.get_parameters()})
+    found = recognise(shapes_in(name, num_classes=10, in_channels=1, image_size=64))
     assert choose_variant(found) == name
     assert (found.num_classes, found.in_channels, found.num_positions) == (10, 1, 64 if name[0] == "p" else 16)
     assert found.square_image_size(name, {}) == (64, 64)
@@ -167,7 +172,4 @@ def test_what_leaves_no_trace_in_shapes_is_known():
     }
     for model, change in changes.items():
         assert set(change) <= set(WITHOUT_TRACE)
-        one, other = (
-            {p.name: p.shape for p in create_model(model, **arguments).get_parameters()} for arguments in ({}, change)
-        )
-        assert one == other
+        assert shapes_in(model) == shapes_in(model, **change)
