@@ -4,6 +4,9 @@ Source: E. Alpaydin, C. Kaynak, "Optical Recognition of Handwritten Digits", UCI
 The split is ours and fixed: 1,437 training and 360 validation images.
 """
 
+from importlib.util import find_spec
+from pathlib import Path
+
 import numpy as np
 from PIL import Image
 
@@ -12,6 +15,23 @@ from .fingerprint import fingerprint
 
 NUM_VAL = 360
 SPLIT_SEED = 0
+_FILE = "datasets/data/digits.csv.gz"
+"""In scikit-learn's folder."""
+
+
+def read_digits() -> tuple[np.ndarray, np.ndarray]:
+    """All images, (1797, 8, 8) float64 of 0 .. 16, and their labels, (1797,) int64, as `load_digits` gives them.
+
+    From its file, because to import scikit-learn takes a second; through it where that lies elsewhere.
+    """
+    package = find_spec("sklearn")
+    try:
+        rows = np.loadtxt(Path(package.submodule_search_locations[0], _FILE), delimiter=",")
+    except (OSError, AttributeError):
+        from sklearn.datasets import load_digits
+
+        rows = np.column_stack(load_digits(return_X_y=True))
+    return rows[:, :64].reshape(-1, 8, 8), rows[:, 64].astype(np.int64)
 
 
 def val_indices(labels: np.ndarray, num_val: int = NUM_VAL) -> np.ndarray:
@@ -52,15 +72,13 @@ class Digits:
     def __init__(self, split: str) -> None:
         if split not in ("train", "val"):
             raise UserError(f"unknown split {split!r}: expected 'train' or 'val'")
-        from sklearn.datasets import load_digits  # slow to import, and only this source needs it
-
-        digits = load_digits()
-        in_val = np.zeros(len(digits.target), dtype=bool)
-        in_val[val_indices(digits.target)] = True
+        images, labels = read_digits()
+        in_val = np.zeros(len(labels), dtype=bool)
+        in_val[val_indices(labels)] = True
         chosen = in_val if split == "val" else ~in_val
         self._split = split
-        self._pixels = ((digits.images[chosen].astype(np.int64) * 255 + 8) // 16).astype(np.uint8)  # (n, 8, 8)
-        self._labels = digits.target[chosen]
+        self._pixels = ((images[chosen].astype(np.int64) * 255 + 8) // 16).astype(np.uint8)  # (n, 8, 8)
+        self._labels = labels[chosen]
 
     def __len__(self) -> int:
         return len(self._labels)

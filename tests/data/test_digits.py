@@ -1,12 +1,16 @@
 """The embedded digits: the split is fixed for ever, pixels can be checked by hand."""
 
 import hashlib
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from src.data.digits import Digits, val_indices
+from src.data import digits
+from src.data.digits import Digits, read_digits, val_indices
 from src.errors import UserError
 
 
@@ -18,6 +22,20 @@ def train():
 @pytest.fixture(scope="module")
 def val():
     return Digits("val")
+
+
+@pytest.mark.parametrize("file", [digits._FILE, "elsewhere.csv.gz"])
+def test_they_are_scikit_learns(file, monkeypatch):
+    monkeypatch.setattr(digits, "_FILE", file)
+    ours, theirs = read_digits(), (load_digits().images, load_digits().target)
+    for one, other in zip(ours, theirs, strict=True):
+        np.testing.assert_array_equal(one, other)
+        assert one.dtype == other.dtype
+
+
+def test_nothing_of_scikit_learn_is_imported():
+    script = "import sys; from src.data.digits import Digits; Digits('val'); sys.exit('sklearn' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script], cwd=Path(__file__).resolve().parents[2]).returncode == 0
 
 
 def test_split_counts(train, val):
