@@ -149,6 +149,7 @@ class Normed(nn.Cell):
         return self.head(self.norm(x).mean((2, 3)))
 
 
+@pytest.mark.usefixtures("equal_graphs")
 @pytest.mark.parametrize(
     "patterns,moving,learning",
     [
