@@ -1,6 +1,5 @@
 """Predictions of RetinaNet: what is not finite is told, wherever in the network it comes from."""
 
-import mindspore as ms
 import numpy as np
 from mindspore import Tensor
 
@@ -11,7 +10,6 @@ from tests.tiny_detectors import TINY_BACKBONE
 
 def test_values_that_are_not_finite_are_told():
     """Those of the backbone too, which a ReLU of the head can turn into zeros on the way."""
-    ms.set_context(mode=ms.PYNATIVE_MODE)  # nothing is compiled
     net = create_detector(
         "retinanet_ptnt_ti", 3, (64, 64), table_size=64, fpn_channels=4, stacked_convs=1, backbone=TINY_BACKBONE
     )
